@@ -1,1 +1,69 @@
-//! shaders
+//! tilegrad's compute shaders: hand-written WGSL, one file for each op family, checked by naga with no GPU in sight.
+//!
+//! A shader is static text that a person can read. What varies (tile sizes, flags, baked shapes) is a short header of
+//! constants that [`Shader::with_header`] puts in front; nothing else is templated. Every file declares
+//! `struct Params` and reads it as `p`; the header declares `p`, since it is an immediate on adapters that have
+//! them and a uniform with a dynamic offset elsewhere.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+
+/// One WGSL file.
+#[derive(Debug)]
+pub struct Shader {
+    /// The file's stem.
+    pub name: &'static str,
+    /// The file's text, without a header.
+    pub source: &'static str,
+}
+
+/// How a kernel gets its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParamsIn {
+    /// `var<immediate>` (push constants): no buffer at all.
+    Immediates,
+    /// A uniform buffer in group 1 with a dynamic offset.
+    Uniform,
+}
+
+impl Shader {
+    /// The complete module: the constants, the declaration of the parameters, then the file.
+    ///
+    /// ```
+    /// use tilegrad_shaders::{ParamsIn, UNARY};
+    /// let wgsl = UNARY.with_header(&[("OP", 3)], ParamsIn::Immediates);
+    /// assert!(wgsl.starts_with("const OP: u32 = 3u;\nvar<immediate> p: Params;\n"));
+    /// ```
+    pub fn with_header(&self, constants: &[(&'static str, u32)], params: ParamsIn) -> String {
+        let mut text = String::with_capacity(self.source.len() + 64 * constants.len() + 64);
+        for (name, value) in constants {
+            writeln!(text, "const {name}: u32 = {value}u;").expect("writing to a String");
+        }
+        text.push_str(match params {
+            ParamsIn::Immediates => "var<immediate> p: Params;\n",
+            ParamsIn::Uniform => "@group(1) @binding(0) var<uniform> p: Params;\n",
+        });
+        text.push_str(self.source);
+        text
+    }
+}
+
+/// Declares each shader as a constant named like its file, and lists them all.
+macro_rules! shaders {
+    ($($constant:ident = $file:literal, $doc:literal;)*) => {
+        $(#[doc = $doc]
+        pub static $constant: Shader = Shader { name: $file, source: include_str!(concat!($file, ".wgsl")) };)*
+
+        /// Every shader of the crate.
+        pub static ALL: &[&Shader] = &[$(&$constant),*];
+    };
+}
+
+shaders! {
+    UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
+    BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
+    COPY = "copy", "Copies between strided layouts.";
+    FILL = "fill", "A constant everywhere.";
+    REDUCE = "reduce", "Sums, extremes and their positions along axes.";
+}

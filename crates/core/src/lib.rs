@@ -1,1 +1,30 @@
-//! core
+//! Tensors that remember how they were made.
+//!
+//! The core of tilegrad: devices, tensors, ops with their derivatives on two backends, and the autograd tape. Layers and
+//! training are in `tilegrad-nn`, data sets in `tilegrad-data`; the `tilegrad` package re-exports all of them.
+//!
+//! Read `tape.rs` first, then `op.rs`, then any file of `ops/`.
+
+mod cpu;
+mod debug;
+mod device;
+mod display;
+mod dtype;
+mod error;
+pub mod gpu;
+pub mod op;
+pub mod ops;
+mod shape;
+mod storage;
+mod tape;
+mod tensor;
+mod window;
+
+pub use device::{Device, DeviceInfo};
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+pub use ops::unary::Unary;
+pub use shape::{Layout, MAX_RANK, Shape, ShapeError};
+pub use tape::{Gradients, Node, Tape, TapeEntry, is_recording, no_grad};
+pub use tensor::{PendingValues, Tensor};
+pub use window::{Axis, Padding, Window};

@@ -1,0 +1,65 @@
+//! The matrix product of the CPU backend, through the `gemm` crate.
+
+/// A matrix in memory: the first element's position and the strides of rows and columns, in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mat<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// A row-major matrix with `cols` columns.
+    pub(crate) fn rows(data: &'a [f32], cols: usize) -> Mat<'a> {
+        Mat { data, row_stride: cols, col_stride: 1 }
+    }
+
+    /// The transpose of a row-major matrix with `cols` columns.
+    pub(crate) fn transposed(data: &'a [f32], cols: usize) -> Mat<'a> {
+        Mat { data, row_stride: 1, col_stride: cols }
+    }
+
+    fn holds(&self, rows: usize, cols: usize) -> bool {
+        rows == 0 || cols == 0 || (rows - 1) * self.row_stride + (cols - 1) * self.col_stride < self.data.len()
+    }
+}
+
+/// Row-major `y (m, n) = a (m, k) b (k, n)`, or `y += a b` with `accumulate`. `threads` says whether the product may use
+/// all threads; inside a parallel loop it should not.
+pub(crate) fn gemm(y: &mut [f32], [m, n, k]: [usize; 3], a: Mat<'_>, b: Mat<'_>, accumulate: bool, threads: bool) {
+    assert!(y.len() >= m * n && a.holds(m, k) && b.holds(k, n), "gemm: operands are smaller than {m}x{n}x{k} says");
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !accumulate {
+            y[..m * n].fill(0.0);
+        }
+        return;
+    }
+    let parallelism = if threads { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    // SAFETY: the assertion above holds every index of the three matrices inside its slice, and `y` is exclusive.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! What the CPU code of several ops shares: buffers, parallel loops, matrix product, im2col.
+
+mod buffer;
+pub(crate) mod gemm;
+pub(crate) mod par;
+
+pub(crate) use buffer::{Cpu, HostBuffer};

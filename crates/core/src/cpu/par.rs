@@ -1,0 +1,38 @@
+//! Parallel loops of the CPU backend. Each output element is computed by one thread in a fixed order, so results do not
+//! depend on the number of threads.
+
+use rayon::prelude::*;
+
+/// Elements below which a loop is not worth splitting across threads.
+const GRAIN: usize = 16 * 1024;
+
+/// Runs `f(first_index, chunk)` over consecutive chunks of `y`, in parallel when there is enough of it. `row` is the
+/// number of elements that belong together: chunks hold whole rows.
+pub(crate) fn chunks<T: Send>(y: &mut [T], row: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let row = row.max(1);
+    if y.len() <= GRAIN {
+        return f(0, y);
+    }
+    let rows_per_chunk = (GRAIN / row).max(1);
+    y.par_chunks_mut(rows_per_chunk * row).enumerate().for_each(|(i, chunk)| f(i * rows_per_chunk * row, chunk));
+}
+
+/// `y[i] = f(i)` in parallel.
+pub(crate) fn map<T: Send>(y: &mut [T], f: impl Fn(usize) -> T + Sync) {
+    chunks(y, 1, |first, chunk| {
+        for (i, y) in chunk.iter_mut().enumerate() {
+            *y = f(first + i);
+        }
+    });
+}
+
+/// Runs `f(row_index, row)` for each row of `y`, in parallel when the work (`work` operations a row) is worth it.
+pub(crate) fn rows<T: Send>(y: &mut [T], row: usize, work: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    if row == 0 {
+        return;
+    }
+    if y.len() / row * work <= GRAIN {
+        return y.chunks_mut(row).enumerate().for_each(|(i, row)| f(i, row));
+    }
+    y.par_chunks_mut(row).enumerate().for_each(|(i, row)| f(i, row));
+}

@@ -1,0 +1,285 @@
+//! Instance, adapters, and opening a device: limits, features, and what happens when the driver gives up.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use tilegrad_shaders::ParamsIn;
+
+use super::buffer::Pool;
+use super::stats::{Counters, GpuStats};
+use super::stream::Stream;
+use crate::error::{Error, Result};
+
+/// Whether an adapter is hardware. Kernels choose their tiles by this: a software rasteriser wants no workgroup memory
+/// and big register tiles, a real GPU the opposite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AdapterKind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares the CPU's memory.
+    Integrated,
+    /// A GPU behind a hypervisor, or of a kind the driver does not tell.
+    Other,
+    /// A rasteriser on the CPU: lavapipe, WARP, SwiftShader.
+    Software,
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AdapterKind::Discrete => "discrete GPU",
+            AdapterKind::Integrated => "integrated GPU",
+            AdapterKind::Other => "GPU",
+            AdapterKind::Software => "software adapter",
+        })
+    }
+}
+
+/// What can be said of an adapter without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdapterDescription {
+    /// The adapter's own name.
+    pub name: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Vulkan, Metal or DX12.
+    pub backend: String,
+    /// Hardware or not.
+    pub kind: AdapterKind,
+    /// The largest tensor, in bytes.
+    pub max_tensor_bytes: u64,
+    /// Workgroup memory, in bytes.
+    pub max_workgroup_bytes: u32,
+    /// Threads in a workgroup.
+    pub max_workgroup_threads: u32,
+    /// Kernel parameters as immediates (else through a uniform ring).
+    pub immediates: bool,
+    /// Timestamps for profiling.
+    pub timestamps: bool,
+}
+
+impl fmt::Display for AdapterDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} [{}, {}, {}; tensors up to {} MiB, {} KiB workgroup memory, {} threads a workgroup, {}{}]",
+            self.name,
+            self.kind,
+            self.backend,
+            self.driver,
+            self.max_tensor_bytes >> 20,
+            self.max_workgroup_bytes >> 10,
+            self.max_workgroup_threads,
+            if self.immediates { "immediates" } else { "uniform ring" },
+            if self.timestamps { ", timestamps" } else { "" },
+        )
+    }
+}
+
+/// An adapter that has not been opened.
+pub(crate) struct Adapter {
+    pub(crate) description: AdapterDescription,
+    adapter: wgpu::Adapter,
+}
+
+/// The backends that this build tries.
+pub(crate) const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN
+    .union(wgpu::Backends::METAL)
+    .union(wgpu::Backends::DX12)
+    .union(wgpu::Backends::BROWSER_WEBGPU);
+
+/// Bytes of parameters that any kernel may have: what Vulkan guarantees for push constants.
+pub(crate) const MAX_PARAMS: usize = 128;
+
+/// Every adapter of the machine, hardware first.
+pub(crate) async fn adapters() -> Vec<Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = BACKENDS;
+    // wgpu's own extra passes (indirect validation) cost start-up time, and no kernel here is dispatched indirectly.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut found: Vec<Adapter> = instance.enumerate_adapters(BACKENDS).await.into_iter().map(describe).collect();
+    found.sort_by_key(|a| a.description.kind);
+    found
+}
+
+fn describe(adapter: wgpu::Adapter) -> Adapter {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+        _ => AdapterKind::Other,
+    };
+    let description = AdapterDescription {
+        name: info.name,
+        driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
+        backend: info.backend.to_string(),
+        kind,
+        max_tensor_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
+        immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size as usize >= MAX_PARAMS,
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+    };
+    Adapter { description, adapter }
+}
+
+impl Adapter {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub(crate) async fn open(&self) -> Result<Gpu> {
+        let mut features = wgpu::Features::empty();
+        let mut limits = self.adapter.limits();
+        // `TILEGRAD_PARAMS=uniform` takes the path of adapters without immediates, so that it can be tested anywhere.
+        let uniform = std::env::var("TILEGRAD_PARAMS").is_ok_and(|v| v == "uniform");
+        let params = if self.description.immediates && !uniform { ParamsIn::Immediates } else { ParamsIn::Uniform };
+        match params {
+            ParamsIn::Immediates => features |= wgpu::Features::IMMEDIATES,
+            ParamsIn::Uniform => limits.max_immediate_size = 0,
+        }
+        if self.description.timestamps {
+            features |= wgpu::Features::TIMESTAMP_QUERY;
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("tilegrad"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        };
+        let (device, queue) = self
+            .adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::OpenDevice { adapter: self.description.name.clone(), reason: e.to_string() })?;
+        let failure = Arc::new(OnceLock::new());
+        let lost = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let _ = lost.set(Error::DeviceLost { reason: message });
+            }
+        });
+        let uncaptured = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            let _ = uncaptured.set(Error::Driver(e.to_string()));
+        }));
+        Ok(Gpu::new(device, queue, self.description.clone(), params, failure))
+    }
+}
+
+/// An open GPU device. Cloning shares it.
+#[derive(Clone)]
+pub struct Gpu(pub(crate) Arc<GpuInner>);
+
+pub(crate) struct GpuInner {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) description: AdapterDescription,
+    pub(crate) params: ParamsIn,
+    pub(crate) counters: Counters,
+    pub(crate) pool: Mutex<Pool>,
+    /// The first error that no call could return: a lost device, or something the driver refused.
+    failure: Arc<OnceLock<Error>>,
+    stream: Mutex<Stream>,
+}
+
+impl Gpu {
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        description: AdapterDescription,
+        params: ParamsIn,
+        failure: Arc<OnceLock<Error>>,
+    ) -> Gpu {
+        Gpu(Arc::new_cyclic(|this| GpuInner {
+            stream: Mutex::new(Stream::new(this.clone(), &device, params)),
+            device,
+            queue,
+            description,
+            params,
+            counters: Counters::default(),
+            pool: Mutex::new(Pool::default()),
+            failure,
+        }))
+    }
+
+    /// Adapter, driver, and the limits that matter.
+    pub fn description(&self) -> &AdapterDescription {
+        &self.0.description
+    }
+
+    /// Whether the adapter is a rasteriser on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.0.description.kind == AdapterKind::Software
+    }
+
+    /// The one stream, locked: kernels are recorded and submitted one thread at a time.
+    pub fn stream(&self) -> MutexGuard<'_, Stream> {
+        // A panic while recording (a wrong shape in a kernel's host code) leaves the stream usable.
+        self.0.stream.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Counters since the device was opened.
+    pub fn stats(&self) -> GpuStats {
+        self.0.counters.snapshot()
+    }
+
+    /// Starts a new measurement of `peak_bytes` at what is live now.
+    pub fn reset_peak(&self) {
+        self.0.counters.reset_peak();
+    }
+
+    /// Submits what has been recorded, without waiting.
+    pub fn flush(&self) {
+        self.stream().flush();
+    }
+
+    /// Submits what has been recorded and waits until it has run.
+    ///
+    /// # Errors
+    /// When the device was lost or the driver refused something.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn synchronize(&self) -> Result<()> {
+        let submission = {
+            let mut stream = self.stream();
+            stream.flush();
+            stream.last_submission()
+        };
+        self.wait_for(submission);
+        self.check()
+    }
+
+    /// Waits for one submission, or for all of them.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) {
+        self.0.wait_for(submission_index);
+    }
+
+    /// The error that the device has run into, if any.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+}
+
+impl GpuInner {
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failure.get().map_or(Ok(()), |e| Err(e.clone()))
+    }
+
+    /// Waits for one submission, or for all of them. A failed wait means a lost device, which its callback reports.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) {
+        if self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }).is_err() {
+            let _ = self.failure.set(Error::DeviceLost { reason: "waiting for the queue failed".into() });
+        }
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gpu({})", self.0.description)
+    }
+}

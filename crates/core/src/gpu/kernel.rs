@@ -1,0 +1,231 @@
+//! Kernels: which shader with which constants, the cache of their pipelines, and the cache of bind groups.
+
+use std::collections::HashMap;
+
+use tilegrad_shaders::{ParamsIn, Shader};
+
+use super::buffer::GpuBuffer;
+use super::context::{GpuInner, MAX_PARAMS};
+use super::stats::Counters;
+use crate::error::Error;
+
+/// A compute shader's entry point and the constants put in front of it: together they name a pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel<'a> {
+    /// The WGSL file.
+    pub shader: &'static Shader,
+    /// The entry point.
+    pub entry: &'static str,
+    /// `const NAME: u32 = value` lines of the header.
+    pub constants: &'a [(&'static str, u32)],
+}
+
+/// One kernel launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch<'a> {
+    /// What to run.
+    pub kernel: Kernel<'a>,
+    /// Buffers it reads, at bindings 0, 1, ..
+    pub inputs: &'a [&'a GpuBuffer],
+    /// Buffers it writes (or updates in place), at the bindings after the inputs.
+    pub outputs: &'a [&'a GpuBuffer],
+    /// The kernel's `Params`: at most 128 bytes.
+    pub params: &'a [u8],
+    /// Workgroups in x, y and z. With a zero nothing runs.
+    pub workgroups: [u32; 3],
+}
+
+/// The most storage buffers that a kernel binds.
+pub(crate) const MAX_BINDINGS: usize = 7;
+
+/// The most workgroups in one dimension of a dispatch; what WebGPU guarantees.
+const MAX_WORKGROUPS: u64 = 65_535;
+
+/// Workgroups for `threads` threads in groups of `size`, folded into two dimensions past 65,535. The shader finds its
+/// number as `id.x + id.y * groups.x * size`, and returns past the end.
+///
+/// ```
+/// use tilegrad_core::gpu::fold_workgroups;
+/// assert_eq!(fold_workgroups(1000, 64), [16, 1, 1]);
+/// assert_eq!(fold_workgroups(64 * 65_536, 64), [65_535, 2, 1]);
+/// assert_eq!(fold_workgroups(0, 64), [0, 1, 1]);
+/// ```
+pub fn fold_workgroups(threads: u64, size: u64) -> [u32; 3] {
+    let groups = threads.div_ceil(size);
+    let x = groups.min(MAX_WORKGROUPS);
+    let y = groups.div_ceil(x.max(1)).max(1);
+    assert!(y <= MAX_WORKGROUPS, "a dispatch of {threads} threads is past what a device can index");
+    [x as u32, y as u32, 1]
+}
+
+/// Numbers of read-only and read-write storage buffers: all that distinguishes bind group layouts here.
+pub(crate) type LayoutId = (u8, u8);
+
+type Variants = Vec<(Vec<(&'static str, u32)>, Result<usize, Error>)>;
+
+/// Pipelines by shader, entry point and constants.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    index: HashMap<(&'static str, &'static str), Variants>,
+    all: Vec<wgpu::ComputePipeline>,
+}
+
+impl Pipelines {
+    pub(crate) fn get(&self, index: usize) -> &wgpu::ComputePipeline {
+        &self.all[index]
+    }
+
+    /// The pipeline's number, compiling it at first use. An error is remembered: a kernel that the driver refuses once it
+    /// refuses always.
+    pub(crate) fn find(&mut self, gpu: &GpuInner, layouts: &mut Layouts, d: &Dispatch<'_>) -> Result<usize, Error> {
+        let variants = self.index.entry((d.kernel.shader.name, d.kernel.entry)).or_default();
+        if let Some((_, found)) = variants.iter().find(|(constants, _)| constants == d.kernel.constants) {
+            return found.clone();
+        }
+        let layout = (d.inputs.len() as u8, d.outputs.len() as u8);
+        let made = compile(gpu, layouts, &d.kernel, layout).map(|pipeline| {
+            self.all.push(pipeline);
+            self.all.len() - 1
+        });
+        variants.push((d.kernel.constants.to_vec(), made.clone()));
+        made
+    }
+}
+
+fn compile(
+    gpu: &GpuInner,
+    layouts: &mut Layouts,
+    kernel: &Kernel<'_>,
+    layout: LayoutId,
+) -> Result<wgpu::ComputePipeline, Error> {
+    Counters::add(&gpu.counters.pipelines_created, 1);
+    let source = kernel.shader.with_header(kernel.constants, gpu.params);
+    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.shader.name),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    };
+    // Debug builds keep wgpu's bounds checks and loop limits, so that a kernel's mistake shows as a wrong number in a test
+    // and not as a driver crash. Release builds trust the kernels, which the tests have run with the checks.
+    let checks = if cfg!(debug_assertions) {
+        wgpu::ShaderRuntimeChecks::checked()
+    } else {
+        wgpu::ShaderRuntimeChecks::unchecked()
+    };
+    // SAFETY: every shader of the crate carries its own bounds: it returns, or clamps, past the sizes in its parameters.
+    let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
+    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.entry),
+        layout: Some(layouts.pipeline(gpu, layout)),
+        module: &module,
+        entry_point: Some(kernel.entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Kernels write workgroup memory before they read it.
+            zero_initialize_workgroup_memory: cfg!(debug_assertions),
+            ..Default::default()
+        },
+        cache: None,
+    });
+    match super::buffer::poll_once(scope.pop()).flatten() {
+        Some(error) => Err(Error::Driver(format!("{}::{}: {error}", kernel.shader.name, kernel.entry))),
+        None => Ok(pipeline),
+    }
+}
+
+/// Bind group layouts and pipeline layouts by their numbers of buffers.
+pub(crate) struct Layouts {
+    params: Option<wgpu::BindGroupLayout>,
+    made: HashMap<LayoutId, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+}
+
+impl Layouts {
+    pub(crate) fn new(device: &wgpu::Device, params: ParamsIn) -> Layouts {
+        let params = (params == ParamsIn::Uniform).then(|| {
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some("params"),
+                entries: &[entry(0, wgpu::BufferBindingType::Uniform, true)],
+            })
+        });
+        Layouts { params, made: HashMap::new() }
+    }
+
+    /// The layout of group 1, on adapters without immediates.
+    pub(crate) fn params(&self) -> Option<&wgpu::BindGroupLayout> {
+        self.params.as_ref()
+    }
+
+    fn get(&mut self, gpu: &GpuInner, id: LayoutId) -> &(wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let params = &self.params;
+        self.made.entry(id).or_insert_with(|| {
+            let entries: Vec<_> = (0..id.0 + id.1)
+                .map(|i| entry(i.into(), wgpu::BufferBindingType::Storage { read_only: i < id.0 }, false))
+                .collect();
+            let group = gpu
+                .device
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+            let pipeline = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&group), params.as_ref()][..1 + params.is_some() as usize],
+                immediate_size: if params.is_none() { MAX_PARAMS as u32 } else { 0 },
+            });
+            (group, pipeline)
+        })
+    }
+
+    fn pipeline(&mut self, gpu: &GpuInner, id: LayoutId) -> &wgpu::PipelineLayout {
+        &self.get(gpu, id).1
+    }
+
+    fn group(&mut self, gpu: &GpuInner, id: LayoutId) -> &wgpu::BindGroupLayout {
+        &self.get(gpu, id).0
+    }
+}
+
+fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+        count: None,
+    }
+}
+
+/// Bind groups by layout and buffers.
+#[derive(Default)]
+pub(crate) struct BindGroups(HashMap<(LayoutId, [u64; MAX_BINDINGS]), wgpu::BindGroup>);
+
+/// A program that makes new buffers for ever (ever-changing shapes) must not keep them all alive through bind groups.
+const MAX_BIND_GROUPS: usize = 8192;
+
+impl BindGroups {
+    pub(crate) fn find(&mut self, gpu: &GpuInner, layouts: &mut Layouts, d: &Dispatch<'_>) -> &wgpu::BindGroup {
+        let layout = (d.inputs.len() as u8, d.outputs.len() as u8);
+        let mut ids = [0; MAX_BINDINGS];
+        for (id, buffer) in ids.iter_mut().zip(d.inputs.iter().chain(d.outputs)) {
+            *id = buffer.id();
+        }
+        if self.0.len() > MAX_BIND_GROUPS {
+            self.0.clear();
+        }
+        self.0.entry((layout, ids)).or_insert_with(|| {
+            Counters::add(&gpu.counters.bind_groups_created, 1);
+            let entries: Vec<_> = (0u32..)
+                .zip(d.inputs.iter().chain(d.outputs))
+                .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                    binding,
+                    resource: buffer.raw().expect("poisoned buffers are never bound").as_entire_binding(),
+                })
+                .collect();
+            gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: layouts.group(gpu, layout),
+                entries: &entries,
+            })
+        })
+    }
+
+    /// Forgets all groups, and with them their hold on buffers.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

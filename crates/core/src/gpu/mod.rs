@@ -1,0 +1,20 @@
+//! The GPU runtime: wgpu, and nothing about tensors or shapes.
+//!
+//! One [`Gpu`] owns a device and its queue, a pool of buffers, caches of pipelines and bind groups, and a [`Stream`]:
+//! the one open encoder into which every kernel is recorded. Encoding and submission happen under the stream's lock.
+
+mod buffer;
+mod context;
+mod kernel;
+mod profile;
+mod stats;
+mod stream;
+
+pub use buffer::{GpuBuffer, Readback};
+pub(crate) use context::{Adapter, adapters};
+pub use context::{AdapterDescription, AdapterKind, Gpu};
+pub use kernel::{Dispatch, Kernel, fold_workgroups};
+pub(crate) use profile::OpNote;
+pub use profile::{KernelTime, Profile};
+pub use stats::GpuStats;
+pub use stream::Stream;

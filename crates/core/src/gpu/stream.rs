@@ -1,0 +1,253 @@
+//! The stream: one open encoder with one open compute pass, into which every kernel is recorded, and when it is submitted.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use tilegrad_shaders::ParamsIn;
+
+use super::buffer::GpuBuffer;
+use super::context::{Gpu, GpuInner, MAX_PARAMS};
+use super::kernel::{BindGroups, Dispatch, Layouts, MAX_BINDINGS, Pipelines};
+use super::profile::Recorder;
+use super::stats::Counters;
+use crate::error::Error;
+
+/// Kernels in one submission. Enough to make the cost of submitting small, few enough that the GPU starts early and that
+/// a driver with a watchdog sees short command buffers.
+const MAX_DISPATCHES: u32 = 64;
+
+/// Submissions that may be unfinished before recording waits: the GPU stays busy, and buffers come back in time.
+const MAX_IN_FLIGHT: usize = 3;
+
+/// Records kernels and submits them. Obtained, locked, from [`Gpu::stream`].
+pub struct Stream {
+    gpu: Weak<GpuInner>,
+    pipelines: Pipelines,
+    layouts: Layouts,
+    bind_groups: BindGroups,
+    uniforms: Option<Uniforms>,
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    recorded: u32,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    profile: Option<Recorder>,
+}
+
+impl Stream {
+    pub(crate) fn new(gpu: Weak<GpuInner>, device: &wgpu::Device, params: ParamsIn) -> Stream {
+        let layouts = Layouts::new(device, params);
+        let uniforms = layouts.params().map(|layout| Uniforms::new(device, layout));
+        Stream {
+            gpu,
+            pipelines: Pipelines::default(),
+            layouts,
+            bind_groups: BindGroups::default(),
+            uniforms,
+            encoder: None,
+            pass: None,
+            recorded: 0,
+            in_flight: VecDeque::new(),
+            profile: None,
+        }
+    }
+
+    fn inner(&self) -> Arc<GpuInner> {
+        self.gpu.upgrade().expect("a stream is locked through its device, which is then alive")
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> Gpu {
+        Gpu(self.inner())
+    }
+
+    /// Whether the adapter is a rasteriser on the CPU, for the choice of tiles.
+    pub fn is_software(&self) -> bool {
+        self.gpu().is_software()
+    }
+
+    /// A buffer of at least `bytes` bytes with unspecified contents. Without room for it, a poisoned buffer: kernels that
+    /// read it are skipped, and reading back what depends on it gives the error, in which `what` names it.
+    pub fn alloc(&mut self, bytes: u64, what: &str) -> GpuBuffer {
+        self.inner().alloc(bytes, what)
+    }
+
+    /// Records one kernel. When an input is poisoned, or the kernel can't be compiled, nothing runs and the outputs that
+    /// no input holds are poisoned too.
+    ///
+    /// # Panics
+    /// In debug builds, on a kernel with more than 7 buffers, more than 128 bytes of parameters, or with an output that is also an input.
+    pub fn dispatch(&mut self, d: Dispatch<'_>) {
+        debug_assert!(d.inputs.len() + d.outputs.len() <= MAX_BINDINGS && d.params.len() <= MAX_PARAMS, "{d:?}");
+        debug_assert!(
+            d.outputs.iter().all(|o| d.inputs.iter().all(|i| i.id() != o.id() || i.poison().is_some())),
+            "{}: a buffer can't be read and written in one dispatch",
+            d.kernel.entry
+        );
+        let gpu = self.inner();
+        if d.workgroups.contains(&0) {
+            return;
+        }
+        let all = || d.inputs.iter().chain(d.outputs);
+        let ready = match all().find_map(|b| b.poison()) {
+            Some(error) => Err(error.clone()),
+            None => self.pipelines.find(&gpu, &mut self.layouts, &d),
+        };
+        let pipeline = match ready {
+            Ok(pipeline) => pipeline,
+            Err(error) => return d.outputs.iter().for_each(|b| b.set_poison(error.clone())),
+        };
+        Counters::add(&gpu.counters.dispatches, 1);
+        let offset = match &mut self.uniforms {
+            Some(uniforms) if uniforms.is_full() => {
+                self.flush();
+                self.uniforms.as_mut().map(|u| u.push(d.params))
+            }
+            Some(uniforms) => Some(uniforms.push(d.params)),
+            None => None,
+        };
+        self.open_pass(&gpu, &d);
+        let pass = self.pass.as_mut().expect("just opened");
+        pass.set_pipeline(self.pipelines.get(pipeline));
+        pass.set_bind_group(0, self.bind_groups.find(&gpu, &mut self.layouts, &d), &[]);
+        match (offset, &self.uniforms) {
+            (Some(offset), Some(uniforms)) => pass.set_bind_group(1, &uniforms.group, &[offset]),
+            _ => pass.set_immediates(0, d.params),
+        }
+        let [x, y, z] = d.workgroups;
+        pass.dispatch_workgroups(x, y, z);
+        self.recorded += 1;
+        if self.profile.is_some() {
+            self.pass = None;
+        }
+        if self.recorded >= MAX_DISPATCHES {
+            self.flush();
+        }
+    }
+
+    /// Copies `bytes` bytes of a buffer, from byte `start` on, to the front of another.
+    pub(crate) fn copy_to(&mut self, source: &wgpu::Buffer, start: u64, target: &wgpu::Buffer, bytes: u64) {
+        self.pass = None;
+        let gpu = self.inner();
+        self.encoder(&gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
+        self.recorded += 1;
+    }
+
+    fn encoder(&mut self, gpu: &GpuInner) -> &mut wgpu::CommandEncoder {
+        self.encoder
+            .get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
+    }
+
+    fn open_pass(&mut self, gpu: &GpuInner, d: &Dispatch<'_>) {
+        if self.pass.is_some() {
+            return;
+        }
+        self.encoder(gpu);
+        let encoder = self.encoder.as_mut().expect("just made");
+        let timestamp_writes = self.profile.as_mut().map(|p| p.begin(d.kernel.entry));
+        self.pass = Some(
+            encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes })
+                .forget_lifetime(),
+        );
+    }
+
+    /// Submits what has been recorded, without waiting for it; waits for older work when too much is in flight.
+    pub fn flush(&mut self) {
+        self.pass = None;
+        let Some(mut encoder) = self.encoder.take() else { return };
+        let gpu = self.inner();
+        if let Some(profile) = &mut self.profile {
+            profile.resolve(&mut encoder);
+        }
+        if let Some(uniforms) = &mut self.uniforms {
+            uniforms.upload(&gpu.queue);
+        }
+        self.recorded = 0;
+        Counters::add(&gpu.counters.submits, 1);
+        self.in_flight.push_back(gpu.queue.submit([encoder.finish()]));
+        #[cfg(not(target_arch = "wasm32"))]
+        if self.in_flight.len() > MAX_IN_FLIGHT {
+            gpu.wait_for(self.in_flight.pop_front());
+        }
+        let _ = gpu.device.poll(wgpu::PollType::Poll);
+        if let Some(profile) = &mut self.profile {
+            profile.collect(&gpu);
+        }
+    }
+
+    pub(crate) fn last_submission(&self) -> Option<wgpu::SubmissionIndex> {
+        self.in_flight.back().cloned()
+    }
+
+    /// Forgets cached bind groups, and with them their hold on buffers that are no longer used.
+    pub fn trim(&mut self) {
+        self.bind_groups.clear();
+    }
+
+    /// Starts to time every kernel (each in a pass of its own), or stops and hands over the times.
+    pub(crate) fn set_profile(&mut self, on: bool) -> Result<Option<Recorder>, Error> {
+        self.flush();
+        let gpu = self.inner();
+        let recorder = on.then(|| Recorder::new(&gpu)).transpose()?;
+        Ok(std::mem::replace(&mut self.profile, recorder))
+    }
+
+    /// The running profile, to which [`crate::op::apply`] tells what each kernel works on.
+    pub(crate) fn profile(&mut self) -> Option<&mut Recorder> {
+        self.profile.as_mut()
+    }
+}
+
+/// Kernel parameters on adapters without immediates: one uniform buffer, filled on the host while kernels are recorded
+/// and uploaded with the submission that reads it. The queue runs in order, so each submission starts from the front.
+struct Uniforms {
+    buffer: wgpu::Buffer,
+    group: wgpu::BindGroup,
+    host: Vec<u8>,
+    stride: usize,
+}
+
+impl Uniforms {
+    fn new(device: &wgpu::Device, layout: &wgpu::BindGroupLayout) -> Uniforms {
+        let stride = MAX_PARAMS.next_multiple_of(device.limits().min_uniform_buffer_offset_alignment as usize);
+        let size = (stride * MAX_DISPATCHES as usize) as u64;
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size,
+            usage,
+            mapped_at_creation: false,
+        });
+        let window =
+            wgpu::BufferBinding { buffer: &buffer, offset: 0, size: std::num::NonZero::new(MAX_PARAMS as u64) };
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("params"),
+            layout,
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(window) }],
+        });
+        Uniforms { buffer, group, host: Vec::with_capacity(size as usize), stride }
+    }
+
+    fn is_full(&self) -> bool {
+        self.host.len() == self.host.capacity()
+    }
+
+    /// Adds one kernel's parameters; returns their dynamic offset.
+    fn push(&mut self, params: &[u8]) -> u32 {
+        let offset = self.host.len();
+        self.host.extend_from_slice(params);
+        self.host.resize(offset + self.stride, 0);
+        offset as u32
+    }
+
+    fn upload(&mut self, queue: &wgpu::Queue) {
+        queue.write_buffer(&self.buffer, 0, &self.host);
+        self.host.clear();
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream ({} kernels recorded, {} submissions in flight)", self.recorded, self.in_flight.len())
+    }
+}

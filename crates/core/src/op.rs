@@ -1,0 +1,407 @@
+//! What an op is, and how one runs: check, run, record. The only place that decides between the backends.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::cpu::HostBuffer;
+use crate::debug;
+use crate::device::{Device, Kind};
+use crate::dtype::{DType, Element};
+use crate::gpu::{GpuBuffer, OpNote, Stream};
+use crate::shape::{Layout, Shape, ShapeError};
+use crate::storage::{Data, Storage};
+use crate::tape::{self, Node};
+use crate::tensor::Tensor;
+
+/// A function from tensors to a tensor, on both backends, with its derivative. One file of `ops/` holds all of one.
+pub trait Op: Debug + Send + Sync + 'static {
+    /// The name in messages, tapes and profiles.
+    fn name(&self) -> &'static str;
+
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// When the inputs don't fit, with the axes that clash.
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError>;
+
+    /// The output's element type. Unless an op says otherwise, everything is `f32`.
+    ///
+    /// # Errors
+    /// When the op can't take these types.
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        match x.iter().position(|&d| d != DType::F32) {
+            None => Ok(DType::F32),
+            Some(i) => Err(ShapeError::new(format!("input {i} is {}, expected f32", x[i]))),
+        }
+    }
+
+    /// Outputs besides the first, for backward or for statistics: argmax positions, batch means. They carry no gradient.
+    fn aux(&self, _x: &[&Shape]) -> Vec<(Shape, DType)> {
+        Vec::new()
+    }
+
+    /// The output as another view of the input's buffer, for ops that move no data.
+    fn view(&self, _x: &Layout) -> Option<Layout> {
+        None
+    }
+
+    /// Whether the kernels read input `i` in this layout. Otherwise it is made contiguous first.
+    fn takes(&self, _i: usize, x: &Layout) -> bool {
+        x.is_contiguous()
+    }
+
+    /// The definition. `y` holds the output and then the auxiliary ones, with unspecified contents.
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]);
+
+    /// Which kernel, with which constants.
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]);
+
+    /// Whether there is a derivative. An output of an op without one is a constant to the tape.
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    /// What backward needs kept alive.
+    fn saves(&self) -> Saves {
+        Saves::NOTHING
+    }
+
+    /// The gradients of the inputs, given the output's gradient `dy`; `None` for an input that has none or needs none.
+    /// A gradient may have the broadcast shape of its input: the tape sums it.
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>>;
+
+    /// Arithmetic and memory traffic, for profiles. Unless an op says otherwise: one operation an output element, and each
+    /// input read once.
+    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
+        let elements: usize = x.iter().map(|s| s.len()).sum();
+        Cost { flops: y.len() as u64, bytes: 4 * (elements + y.len()) as u64 }
+    }
+}
+
+/// Arithmetic (floating-point operations) and memory traffic (bytes) of an op.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations; a multiplication with an addition counts as two.
+    pub flops: u64,
+    /// Bytes read and written, if each tensor is touched once.
+    pub bytes: u64,
+}
+
+/// What a node of the tape keeps alive for backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saves {
+    inputs: u32,
+    output: bool,
+    aux: bool,
+}
+
+impl Saves {
+    /// Shapes are enough.
+    pub const NOTHING: Saves = Saves { inputs: 0, output: false, aux: false };
+    /// Every input.
+    pub const INPUTS: Saves = Saves { inputs: u32::MAX, output: false, aux: false };
+    /// The output.
+    pub const OUTPUT: Saves = Saves { inputs: 0, output: true, aux: false };
+    /// The auxiliary outputs.
+    pub const AUX: Saves = Saves { inputs: 0, output: false, aux: true };
+
+    /// Input `i` only.
+    pub const fn input(i: u32) -> Saves {
+        Saves { inputs: 1 << i, output: false, aux: false }
+    }
+
+    /// Both.
+    pub const fn and(self, other: Saves) -> Saves {
+        Saves { inputs: self.inputs | other.inputs, output: self.output || other.output, aux: self.aux || other.aux }
+    }
+
+    pub(crate) fn keeps_input(&self, i: usize) -> bool {
+        self.inputs & (1u32 << i.min(31)) != 0
+    }
+
+    pub(crate) fn keeps_output(&self) -> bool {
+        self.output
+    }
+
+    pub(crate) fn keeps_aux(&self) -> bool {
+        self.aux
+    }
+}
+
+/// An input on the CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuView<'a> {
+    buffer: &'a HostBuffer,
+    /// Shape, strides and offset.
+    pub layout: Layout,
+    /// Element type.
+    pub dtype: DType,
+}
+
+impl<'a> CpuView<'a> {
+    /// The elements of a contiguous input, in order.
+    ///
+    /// # Panics
+    /// When the input is of another type, or strided (an op that [takes](Op::takes) strided inputs uses [`CpuView::buffer`]).
+    pub fn slice<T: Element>(&self) -> &'a [T] {
+        debug_assert!(self.layout.is_contiguous());
+        &self.buffer::<T>()[self.layout.offset..][..self.layout.shape.len()]
+    }
+
+    /// The whole buffer, to be indexed through the layout.
+    pub fn buffer<T: Element>(&self) -> &'a [T] {
+        assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+        self.buffer.as_slice()
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.layout.shape
+    }
+}
+
+/// An output on the CPU.
+#[derive(Debug)]
+pub struct CpuViewMut<'a> {
+    buffer: &'a mut HostBuffer,
+    layout: Layout,
+    dtype: DType,
+}
+
+impl CpuViewMut<'_> {
+    /// The elements, in order. Contents are unspecified, except for an op that updates in place.
+    ///
+    /// # Panics
+    /// When the output is of another type.
+    pub fn slice<T: Element>(&mut self) -> &mut [T] {
+        assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+        &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> Shape {
+        self.layout.shape
+    }
+}
+
+/// An input or output on a GPU.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuView<'a> {
+    /// The buffer.
+    pub buffer: &'a GpuBuffer,
+    /// Shape, strides and offset.
+    pub layout: Layout,
+    /// Element type.
+    pub dtype: DType,
+}
+
+impl GpuView<'_> {
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.layout.shape
+    }
+
+    /// Position of the first element, in elements.
+    pub fn offset(&self) -> u32 {
+        self.layout.offset as u32
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> u32 {
+        self.layout.shape.len() as u32
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Applies an op to tensors of one device and returns the result, recorded on the tape if an input wants gradients.
+///
+/// # Panics
+/// At the caller's line, when the shapes or types don't fit or the devices differ: a bug in the calling expression.
+#[track_caller]
+pub fn apply(op: impl Op, x: &[&Tensor]) -> Tensor {
+    apply_all(op, x).0
+}
+
+/// [`apply`], with the op's auxiliary outputs.
+///
+/// # Panics
+/// As [`apply`].
+#[track_caller]
+pub fn apply_all(op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
+    let device = x.first().expect("an op without inputs is applied with `create`").device().clone();
+    apply_on(&device, op, x)
+}
+
+/// Applies an op without inputs: fills and random numbers.
+pub fn create(device: &Device, op: impl Op) -> Tensor {
+    apply_on(device, op, &[]).0
+}
+
+#[track_caller]
+fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
+    // Check.
+    check_devices(op.name(), device, x);
+    let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
+    let dtypes: Vec<DType> = x.iter().map(|t| t.dtype()).collect();
+    let inferred = op.infer(&shapes).and_then(|shape| Ok((shape, op.dtype(&dtypes)?)));
+    let (shape, dtype) = inferred.unwrap_or_else(|e| panic!("{}", e.of(op.name())));
+
+    // Run.
+    let track = op.differentiable() && tape::is_recording() && x.iter().any(|t| t.needs_grad());
+    let mut aux_tensors = Vec::new();
+    let y = match x.first().and_then(|t| op.view(t.layout())) {
+        Some(layout) => {
+            debug_assert_eq!(layout.shape, shape, "{}: view and inferred shape differ", op.name());
+            Tensor::from_parts(x[0].storage().clone(), layout, dtype, device)
+        }
+        None => {
+            let aux = op.aux(&shapes);
+            let x: Vec<Tensor> = x.iter().enumerate().map(|(i, &t)| readable(&op, i, t)).collect();
+            let mut y = allocate_and_run(&op, device, &x, shape, dtype, &aux);
+            debug::after(&op, &x, &y);
+            aux_tensors.extend(y.drain(1..));
+            y.pop().expect("an op has an output")
+        }
+    };
+
+    // Record.
+    if !track {
+        return (y, aux_tensors);
+    }
+    (Node::record(Arc::new(op), x, y, &aux_tensors), aux_tensors)
+}
+
+#[track_caller]
+fn check_devices(op: &str, device: &Device, x: &[&Tensor]) {
+    if let Some(other) = x.iter().find(|t| t.device() != device) {
+        panic!(
+            "{op}: inputs are on different devices\n  one: {device}\n  other: {}\n  help: move one with `.to(&device)`",
+            other.device()
+        );
+    }
+}
+
+/// The tensor in a layout that the op reads. Detached: what is recorded is the tensor that the caller gave.
+fn readable(op: &impl Op, i: usize, x: &Tensor) -> Tensor {
+    let x = x.detach();
+    if op.takes(i, x.layout()) { x } else { x.contiguous() }
+}
+
+fn allocate_and_run(
+    op: &dyn Op,
+    device: &Device,
+    x: &[Tensor],
+    shape: Shape,
+    dtype: DType,
+    aux: &[(Shape, DType)],
+) -> Vec<Tensor> {
+    let specs: Vec<(Shape, DType)> = std::iter::once((shape, dtype)).chain(aux.iter().copied()).collect();
+    let tensor = |storage, &(shape, dtype): &(Shape, DType)| {
+        Tensor::from_parts(storage, Layout::contiguous(shape), dtype, device)
+    };
+    match device.kind() {
+        Kind::Cpu(cpu) => {
+            let mut buffers: Vec<_> = specs.iter().map(|(s, d)| cpu.alloc(s.len() * d.size())).collect();
+            let layouts: Vec<_> = specs.iter().map(|&(s, d)| (Layout::contiguous(s), d)).collect();
+            run_cpu(op, x, &mut buffers.iter_mut().collect::<Vec<_>>(), &layouts);
+            buffers.into_iter().zip(&specs).map(|(b, spec)| tensor(Storage::cpu(b), spec)).collect()
+        }
+        Kind::Gpu(gpu) => {
+            let mut stream = gpu.stream();
+            let bytes = |s: &Shape, d: &DType| (s.len() * d.size()) as u64;
+            let y: Vec<Tensor> = specs
+                .iter()
+                .map(|spec| tensor(Storage::gpu(stream.alloc(bytes(&spec.0, &spec.1), op.name())), spec))
+                .collect();
+            run_gpu(op, &mut stream, x, &y.iter().collect::<Vec<_>>());
+            y
+        }
+    }
+}
+
+/// Applies an op that updates `y` where it lies: optimizer steps, running statistics. Nothing is recorded.
+///
+/// # Panics
+/// When the devices or types don't fit, or a tensor to update is strided.
+#[track_caller]
+pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
+    let device = y[0].device();
+    check_devices(op.name(), device, x);
+    check_devices(op.name(), device, y);
+    assert!(
+        y.iter().all(|t| t.layout().is_contiguous()),
+        "{}: only contiguous tensors are updated in place",
+        op.name()
+    );
+    let x: Vec<Tensor> = x.iter().map(|t| t.detach().contiguous()).collect();
+    match device.kind() {
+        Kind::Cpu(_) => {
+            let mut guards: Vec<_> = y
+                .iter()
+                .map(|t| match t.storage().data() {
+                    Data::Cpu(lock) => lock.write().unwrap_or_else(|poisoned| poisoned.into_inner()),
+                    Data::Gpu(_) => unreachable!("the tensors are on the CPU"),
+                })
+                .collect();
+            let mut buffers: Vec<_> = guards.iter_mut().map(|g| Arc::make_mut(&mut **g)).collect();
+            let layouts: Vec<_> = y.iter().map(|t| (*t.layout(), t.dtype())).collect();
+            run_cpu(op, &x, &mut buffers, &layouts);
+        }
+        Kind::Gpu(gpu) => run_gpu(op, &mut gpu.stream(), &x, y),
+    }
+    y.iter().for_each(|t| t.storage().touch());
+}
+
+/// Runs an op's definition.
+fn run_cpu(op: &dyn Op, x: &[Tensor], y: &mut [&mut HostBuffer], layouts: &[(Layout, DType)]) {
+    let snapshots: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
+    let inputs: Vec<CpuView<'_>> =
+        x.iter().zip(&snapshots).map(|(t, buffer)| CpuView { buffer, layout: *t.layout(), dtype: t.dtype() }).collect();
+    let mut outputs: Vec<CpuViewMut<'_>> =
+        y.iter_mut().zip(layouts).map(|(buffer, &(layout, dtype))| CpuViewMut { buffer, layout, dtype }).collect();
+    op.cpu(&inputs, &mut outputs);
+}
+
+/// Records an op's kernels.
+fn run_gpu(op: &dyn Op, stream: &mut Stream, x: &[Tensor], y: &[&Tensor]) {
+    if let Some(profile) = stream.profile() {
+        profile.describe(note(op, x, y));
+    }
+    let inputs: Vec<GpuView<'_>> = x.iter().map(gpu_view).collect();
+    let outputs: Vec<GpuView<'_>> = y.iter().map(|t| gpu_view(t)).collect();
+    op.gpu(stream, &inputs, &outputs);
+}
+
+fn note(op: &dyn Op, x: &[Tensor], y: &[&Tensor]) -> OpNote {
+    let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
+    let Cost { flops, bytes } = op.cost(&shapes, y[0].shape());
+    let dims = |s: &Shape| format!("({})", s.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(","));
+    let operands: Vec<String> = shapes.iter().map(|s| dims(s)).collect();
+    OpNote { op: format!("{} {}", op.name(), operands.join("x")), flops, bytes }
+}
+
+/// The contents of a CPU tensor's buffer as they are now.
+pub(crate) fn snapshot(x: &Tensor) -> Arc<HostBuffer> {
+    match x.storage().data() {
+        Data::Cpu(lock) => lock.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone(),
+        Data::Gpu(_) => unreachable!("the tensor is on the CPU"),
+    }
+}
+
+/// A GPU tensor's buffer with its layout.
+pub(crate) fn gpu_view(x: &Tensor) -> GpuView<'_> {
+    match x.storage().data() {
+        Data::Gpu(buffer) => GpuView { buffer, layout: *x.layout(), dtype: x.dtype() },
+        Data::Cpu(_) => unreachable!("the tensor is on a GPU"),
+    }
+}
+
+/// Runs an op's definition on CPU inputs; `y` gives shapes and types of the outputs. For the cross-check of `debug.rs`.
+pub(crate) fn run_on_cpu(op: &dyn Op, x: &[Tensor], y: &[Tensor]) -> Vec<Tensor> {
+    let aux: Vec<_> = y[1..].iter().map(|t| (*t.shape(), t.dtype())).collect();
+    allocate_and_run(op, &Device::cpu(), x, *y[0].shape(), y[0].dtype(), &aux)
+}

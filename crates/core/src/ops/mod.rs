@@ -1,0 +1,39 @@
+//! The ops, one or one family a file, and their registry.
+
+pub mod binary;
+mod fill;
+pub mod movement;
+pub mod reduce;
+pub mod unary;
+
+pub(crate) use fill::fill;
+
+use tilegrad_shaders::Shader;
+
+/// What the registry knows of an op family: enough for tests to enumerate every kernel with every header, and for the
+/// documentation to list every op.
+#[derive(Debug)]
+pub struct OpInfo {
+    /// Names as [`crate::op::Op::name`] gives them.
+    pub names: &'static [&'static str],
+    /// Whether the family has gradients.
+    pub differentiable: bool,
+    /// The kernels it launches.
+    pub kernels: &'static [KernelInfo],
+}
+
+/// One WGSL file as an op family uses it.
+#[derive(Debug)]
+pub struct KernelInfo {
+    /// The file.
+    pub shader: &'static Shader,
+    /// The entry points that are launched.
+    pub entries: &'static [&'static str],
+    /// Every header of constants, or a set that covers every path where shapes are baked in.
+    pub headers: fn() -> Vec<Vec<(&'static str, u32)>>,
+    /// Size of the Rust struct that is sent as `Params`, in bytes.
+    pub params_bytes: usize,
+}
+
+/// Every op family.
+pub static ALL: &[&OpInfo] = &[&binary::INFO, &fill::INFO, &movement::INFO, &reduce::INFO, &unary::INFO];

@@ -1,0 +1,397 @@
+//! Elementwise functions of one tensor: `y = f(x)`, `dx = dy * f'`.
+//!
+//! A function is one row of [`TABLE`] and its lines in `shaders/unary.wgsl`. The derivative is written in terms of
+//! whichever of `x` and `y` the row saves.
+
+use bytemuck::{Pod, Zeroable};
+use tilegrad_shaders::UNARY;
+
+use super::{KernelInfo, OpInfo};
+use crate::cpu::par;
+use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::op::{CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::shape::{Shape, ShapeError};
+use crate::tape::Node;
+use crate::tensor::Tensor;
+
+/// A function of one number, with up to two constants `a` and `b`.
+#[derive(Debug)]
+struct Function {
+    name: &'static str,
+    f: fn(x: f32, a: f32, b: f32) -> f32,
+    saves: Saves,
+    /// The derivative at the saved value: `x` or `y`.
+    df: fn(v: f32, a: f32, b: f32) -> f32,
+}
+
+const X: Saves = Saves::INPUTS;
+const Y: Saves = Saves::OUTPUT;
+
+/// A row of [`TABLE`]. The number is the shader's `OP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "named after the functions")]
+pub enum Unary {
+    Neg,
+    Exp,
+    Log,
+    Sqrt,
+    Abs,
+    Relu,
+    Sigmoid,
+    Tanh,
+    Swish,
+    Square,
+    Reciprocal,
+    Affine,
+    Softplus,
+    Elu,
+    LeakyRelu,
+    Gelu,
+    Sin,
+    Cos,
+    Clip,
+    Pow,
+}
+
+const GELU: f32 = 0.797_884_6; // sqrt(2 / pi)
+
+/// In the order of [`Unary`].
+static TABLE: [Function; 20] = [
+    Function { name: "neg", f: |x, _, _| -x, saves: X, df: |_, _, _| -1.0 },
+    Function { name: "exp", f: |x, _, _| x.exp(), saves: Y, df: |y, _, _| y },
+    Function { name: "log", f: |x, _, _| x.ln(), saves: X, df: |x, _, _| 1.0 / x },
+    Function { name: "sqrt", f: |x, _, _| x.sqrt(), saves: Y, df: |y, _, _| 0.5 / y },
+    Function { name: "abs", f: |x, _, _| x.abs(), saves: X, df: |x, _, _| if x == 0.0 { 0.0 } else { x.signum() } },
+    Function {
+        name: "relu",
+        f: |x, _, _| if x <= 0.0 { 0.0 } else { x },
+        saves: Y,
+        df: |y, _, _| if y <= 0.0 { 0.0 } else { 1.0 },
+    },
+    Function { name: "sigmoid", f: |x, _, _| logistic(x), saves: Y, df: |y, _, _| y * (1.0 - y) },
+    Function { name: "tanh", f: |x, _, _| x.tanh(), saves: Y, df: |y, _, _| 1.0 - y * y },
+    Function {
+        name: "swish",
+        f: |x, _, _| x * logistic(x),
+        saves: X,
+        df: |x, _, _| logistic(x) * (1.0 + x * (1.0 - logistic(x))),
+    },
+    Function { name: "square", f: |x, _, _| x * x, saves: X, df: |x, _, _| 2.0 * x },
+    Function { name: "reciprocal", f: |x, _, _| 1.0 / x, saves: Y, df: |y, _, _| -y * y },
+    Function { name: "affine", f: |x, a, b| a * x + b, saves: Saves::NOTHING, df: |_, a, _| a },
+    Function {
+        name: "softplus",
+        f: |x, _, _| x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        saves: X,
+        df: |x, _, _| logistic(x),
+    },
+    Function {
+        name: "elu",
+        f: |x, a, _| if x < 0.0 { a * x.exp_m1() } else { x },
+        saves: X,
+        df: |x, a, _| if x < 0.0 { a * x.exp() } else { 1.0 },
+    },
+    Function {
+        name: "leaky_relu",
+        f: |x, a, _| if x < 0.0 { a * x } else { x },
+        saves: X,
+        df: |x, a, _| if x < 0.0 { a } else { 1.0 },
+    },
+    Function { name: "gelu", f: |x, _, _| 0.5 * x * (1.0 + gelu_tanh(x)), saves: X, df: |x, _, _| gelu_derivative(x) },
+    Function { name: "sin", f: |x, _, _| x.sin(), saves: X, df: |x, _, _| x.cos() },
+    Function { name: "cos", f: |x, _, _| x.cos(), saves: X, df: |x, _, _| -x.sin() },
+    Function {
+        name: "clip",
+        f: |x, a, b| {
+            if x < a {
+                a
+            } else if x > b {
+                b
+            } else {
+                x
+            }
+        },
+        saves: X,
+        df: |x, a, b| if x >= a && x <= b { 1.0 } else { 0.0 },
+    },
+    Function { name: "pow", f: |x, a, _| x.powf(a), saves: X, df: |x, a, _| a * x.powf(a - 1.0) },
+];
+
+fn logistic(x: f32) -> f32 {
+    // exp of a non-positive number can't overflow.
+    let e = (-x.abs()).exp();
+    if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
+}
+
+fn gelu_tanh(x: f32) -> f32 {
+    (GELU * (x + 0.044715 * x * x * x)).tanh()
+}
+
+fn gelu_derivative(x: f32) -> f32 {
+    let t = gelu_tanh(x);
+    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU * (1.0 + 0.134145 * x * x)
+}
+
+const NAMES: [&str; TABLE.len()] = {
+    let mut names = [""; TABLE.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = TABLE[i].name;
+        i += 1;
+    }
+    names
+};
+
+pub(super) static INFO: OpInfo = OpInfo {
+    names: &NAMES,
+    differentiable: true,
+    kernels: &[KernelInfo {
+        shader: &UNARY,
+        entries: &["unary_forward", "unary_backward"],
+        headers: || (0..TABLE.len() as u32).map(|op| vec![("OP", op)]).collect(),
+        params_bytes: size_of::<Params>(),
+    }],
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    len: u32,
+    x_offset: u32,
+    g_offset: u32,
+    pad: u32,
+    a: f32,
+    b: f32,
+    pad2: [f32; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Forward {
+    function: Unary,
+    a: f32,
+    b: f32,
+}
+
+impl Forward {
+    fn row(&self) -> &'static Function {
+        &TABLE[self.function as usize]
+    }
+}
+
+impl Op for Forward {
+    fn name(&self) -> &'static str {
+        self.row().name
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(*x[0])
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let (x, f) = (x[0].slice::<f32>(), self.row().f);
+        par::map(y[0].slice(), |i| f(x[i], self.a, self.b));
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        launch(gpu, self, "unary_forward", x, y[0]);
+    }
+
+    fn saves(&self) -> Saves {
+        self.row().saves
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let v = match self.row().saves {
+            Y => node.output(),
+            X => node.input(0).clone(),
+            _ => dy.detach(), // a constant derivative looks at no value
+        };
+        vec![Some(apply(Backward(*self), &[&v, dy]))]
+    }
+}
+
+/// `dx = dy * f'(v)`.
+#[derive(Debug)]
+struct Backward(Forward);
+
+impl Op for Backward {
+    fn name(&self) -> &'static str {
+        "unary_backward"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(*x[0])
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let (v, dy, df) = (x[0].slice::<f32>(), x[1].slice::<f32>(), self.0.row().df);
+        par::map(y[0].slice(), |i| dy[i] * df(v[i], self.0.a, self.0.b));
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        launch(gpu, &self.0, "unary_backward", x, y[0]);
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+
+    /// Linear in `dy`; in `v` only where `f'` is constant by pieces.
+    fn backward(&self, node: &Node, ddx: &Tensor) -> Vec<Option<Tensor>> {
+        let straight = matches!(
+            self.0.function,
+            Unary::Neg | Unary::Abs | Unary::Relu | Unary::Affine | Unary::LeakyRelu | Unary::Clip
+        );
+        assert!(straight || !node.needs(0), "{}: has no second derivative", self.0.row().name);
+        vec![None, Some(apply(Backward(self.0), &[node.input(0), ddx]))]
+    }
+}
+
+fn launch(gpu: &mut Stream, op: &Forward, entry: &'static str, x: &[GpuView<'_>], y: GpuView<'_>) {
+    let params = Params {
+        len: y.len(),
+        x_offset: x[0].offset(),
+        g_offset: x.get(1).map_or(0, |dy| dy.offset()),
+        pad: 0,
+        a: op.a,
+        b: op.b,
+        pad2: [0.0; 2],
+    };
+    let inputs: Vec<_> = x.iter().map(|x| x.buffer).collect();
+    gpu.dispatch(Dispatch {
+        kernel: Kernel { shader: &UNARY, entry, constants: &[("OP", op.function as u32)] },
+        inputs: &inputs,
+        outputs: &[y.buffer],
+        params: bytemuck::bytes_of(&params),
+        workgroups: fold_workgroups(y.len().into(), 64 * 4),
+    });
+}
+
+impl Unary {
+    /// The derivative `dy * f'`, from the value that the row saves. For ops that end in an activation of their own.
+    pub(crate) fn derivative(self, v: &Tensor, dy: &Tensor) -> Tensor {
+        apply(Backward(Forward { function: self, a: 0.0, b: 0.0 }), &[v, dy])
+    }
+
+    /// `f` of one number, for ops that end in an activation of their own.
+    pub(crate) fn eval(self, x: f32) -> f32 {
+        (TABLE[self as usize].f)(x, 0.0, 0.0)
+    }
+}
+
+impl Tensor {
+    /// Applies a function of the table without constants.
+    pub fn unary(&self, function: Unary) -> Tensor {
+        self.unary_with(function, 0.0, 0.0)
+    }
+
+    fn unary_with(&self, function: Unary, a: f32, b: f32) -> Tensor {
+        apply(Forward { function, a, b }, &[self])
+    }
+
+    /// `-x`.
+    pub fn neg(&self) -> Tensor {
+        self.unary(Unary::Neg)
+    }
+
+    /// `e^x`.
+    pub fn exp(&self) -> Tensor {
+        self.unary(Unary::Exp)
+    }
+
+    /// Natural logarithm; NaN below 0, minus infinity at 0.
+    pub fn log(&self) -> Tensor {
+        self.unary(Unary::Log)
+    }
+
+    /// Square root; NaN below 0.
+    pub fn sqrt(&self) -> Tensor {
+        self.unary(Unary::Sqrt)
+    }
+
+    /// `|x|`, with derivative 0 at 0.
+    pub fn abs(&self) -> Tensor {
+        self.unary(Unary::Abs)
+    }
+
+    /// `max(x, 0)`, with derivative 0 at 0. NaN stays NaN.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// let x = Tensor::new(&[-1.0, 0.0, 2.0], [3], &Device::cpu());
+    /// assert_eq!(x.relu().to_vec::<f32>().unwrap(), [0.0, 0.0, 2.0]);
+    /// ```
+    pub fn relu(&self) -> Tensor {
+        self.unary(Unary::Relu)
+    }
+
+    /// `1 / (1 + e^-x)`, without overflow for large `|x|`.
+    pub fn sigmoid(&self) -> Tensor {
+        self.unary(Unary::Sigmoid)
+    }
+
+    /// Hyperbolic tangent.
+    pub fn tanh(&self) -> Tensor {
+        self.unary(Unary::Tanh)
+    }
+
+    /// `x * sigmoid(x)`, also called SiLU (Ramachandran et al. 2017).
+    pub fn swish(&self) -> Tensor {
+        self.unary(Unary::Swish)
+    }
+
+    /// `x * x`.
+    pub fn square(&self) -> Tensor {
+        self.unary(Unary::Square)
+    }
+
+    /// `1 / x`.
+    pub fn reciprocal(&self) -> Tensor {
+        self.unary(Unary::Reciprocal)
+    }
+
+    /// `log(1 + e^x)`, without overflow.
+    pub fn softplus(&self) -> Tensor {
+        self.unary(Unary::Softplus)
+    }
+
+    /// `x`, or `alpha * (e^x - 1)` below 0 (Clevert et al. 2015).
+    pub fn elu(&self, alpha: f32) -> Tensor {
+        self.unary_with(Unary::Elu, alpha, 0.0)
+    }
+
+    /// `x`, or `slope * x` below 0.
+    pub fn leaky_relu(&self, slope: f32) -> Tensor {
+        self.unary_with(Unary::LeakyRelu, slope, 0.0)
+    }
+
+    /// Gaussian error linear unit in its tanh approximation (Hendrycks and Gimpel 2016).
+    pub fn gelu(&self) -> Tensor {
+        self.unary(Unary::Gelu)
+    }
+
+    /// Sine of an angle in radians.
+    pub fn sin(&self) -> Tensor {
+        self.unary(Unary::Sin)
+    }
+
+    /// Cosine of an angle in radians.
+    pub fn cos(&self) -> Tensor {
+        self.unary(Unary::Cos)
+    }
+
+    /// `x` limited to `min..=max`, with derivative 0 outside.
+    pub fn clip(&self, min: f32, max: f32) -> Tensor {
+        self.unary_with(Unary::Clip, min, max)
+    }
+
+    /// `x^exponent`; NaN for a negative `x` unless the exponent is a whole number.
+    pub fn powf(&self, exponent: f32) -> Tensor {
+        self.unary_with(Unary::Pow, exponent, 0.0)
+    }
+
+    /// `scale * x + shift`.
+    pub fn affine(&self, scale: f32, shift: f32) -> Tensor {
+        self.unary_with(Unary::Affine, scale, shift)
+    }
+}

@@ -1,0 +1,285 @@
+//! The autograd tape: what an op leaves behind for backward, and backward itself. The file to read first.
+//!
+//! There is no tape object that records: each result of an op points at its [`Node`], and a node at the tensors it was
+//! made from. Nodes are numbered as they are made, so a node's number is larger than those of everything it depends on,
+//! and going through the nodes by descending number is a reverse topological order: backward needs no recursion.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::op::Op;
+use crate::shape::{Layout, Shape};
+use crate::tensor::{Grad, Tensor};
+
+/// The next number of a node or of a tensor that wants a gradient.
+pub(crate) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+/// One application of an op: its inputs, and what backward needs of them.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    op: Arc<dyn Op>,
+    inputs: Vec<Input>,
+    output: Layout,
+    /// Kept without a pointer to this node, which would be a cycle; [`Node::output`] puts it back.
+    saved_output: Option<Tensor>,
+    saved_aux: Vec<Tensor>,
+}
+
+struct Input {
+    shape: Shape,
+    grad: Grad,
+    saved: Option<(Tensor, u64)>,
+}
+
+impl Node {
+    /// Puts an op's result on the tape: returns `y` with a pointer to its new node.
+    pub(crate) fn record(op: Arc<dyn Op>, x: &[&Tensor], y: Tensor, aux: &[Tensor]) -> Tensor {
+        let saves = op.saves();
+        let keep = |i: usize, t: &Tensor| saves.keeps_input(i).then(|| (t.clone(), t.storage().version()));
+        let inputs = x.iter().enumerate().map(|(i, &t)| Input {
+            shape: *t.shape(),
+            grad: t.grad_source().clone(),
+            saved: keep(i, t),
+        });
+        let node = Node(Arc::new(Inner {
+            id: next_id(),
+            inputs: inputs.collect(),
+            output: *y.layout(),
+            saved_output: saves.keeps_output().then(|| y.clone()),
+            saved_aux: if saves.keeps_aux() { aux.to_vec() } else { Vec::new() },
+            op,
+        }));
+        y.with_grad(Grad::Node(node))
+    }
+
+    /// Input `i`, which the op said it [saves](Op::saves).
+    ///
+    /// # Panics
+    /// When it was not saved, or was updated in place since.
+    pub fn input(&self, i: usize) -> &Tensor {
+        let (tensor, version) = self.0.inputs[i]
+            .saved
+            .as_ref()
+            .unwrap_or_else(|| panic!("{}: backward asks for input {i}, which the op does not save", self.0.op.name()));
+        assert_eq!(
+            *version,
+            tensor.storage().version(),
+            "{}: input {i} was updated in place after forward used it, so its gradient can't be computed\n  \
+             help: call backward before the optimizer's step",
+            self.0.op.name()
+        );
+        tensor
+    }
+
+    /// The shape of input `i`.
+    pub fn input_shape(&self, i: usize) -> &Shape {
+        &self.0.inputs[i].shape
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.0.inputs.len()
+    }
+
+    /// Whether anyone wants the gradient of input `i`. A rule may skip the work otherwise.
+    pub fn needs(&self, i: usize) -> bool {
+        self.0.inputs[i].grad.is_some()
+    }
+
+    /// The output, which the op said it saves.
+    ///
+    /// # Panics
+    /// When it was not saved.
+    pub fn output(&self) -> Tensor {
+        let y = self.0.saved_output.as_ref().expect("backward asks for an output that the op does not save");
+        y.clone().with_grad(Grad::Node(self.clone()))
+    }
+
+    /// Auxiliary output `i`, if the op saves them.
+    pub fn aux(&self, i: usize) -> &Tensor {
+        &self.0.saved_aux[i]
+    }
+}
+
+impl Drop for Inner {
+    /// Takes the chain of nodes apart in a loop: one that is 100,000 ops long would overflow the stack if each node
+    /// dropped the one before it.
+    fn drop(&mut self) {
+        let mut queue = std::mem::take(&mut self.inputs);
+        while let Some(input) = queue.pop() {
+            let saved = input.saved.and_then(|(tensor, _)| tensor.into_grad());
+            for grad in [Some(input.grad), saved].into_iter().flatten() {
+                if let Grad::Node(Node(node)) = grad
+                    && let Some(mut node) = Arc::into_inner(node)
+                {
+                    queue.append(&mut node.inputs);
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    static PAUSED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether ops are recorded on this thread: outside [`no_grad`].
+pub fn is_recording() -> bool {
+    PAUSED.get() == 0
+}
+
+/// Runs `f` without recording: for evaluation, and for anything that changes weights.
+///
+/// ```
+/// use tilegrad_core::{Device, Tensor, no_grad};
+/// let w = Tensor::new(&[2.0], [1], &Device::cpu()).requires_grad();
+/// assert!(!no_grad(|| w.mul(&w)).needs_grad());
+/// ```
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    struct Resume;
+    impl Drop for Resume {
+        fn drop(&mut self) {
+            PAUSED.set(PAUSED.get() - 1);
+        }
+    }
+    PAUSED.set(PAUSED.get() + 1);
+    let _resume = Resume;
+    f()
+}
+
+/// The gradients that [`Tensor::backward`] found, by the tensor they belong to.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<u64, Tensor>);
+
+impl Gradients {
+    /// The gradient of a tensor made with [`Tensor::requires_grad`]; `None` when the loss does not depend on it.
+    pub fn get(&self, x: &Tensor) -> Option<&Tensor> {
+        self.0.get(&x.grad_source().leaf_id()?)
+    }
+
+    /// Number of tensors with a gradient.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the loss depended on no tensor that wants a gradient.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Back-propagates `dy`, the gradient of `y`, to every leaf that `y` depends on. Records what it computes if recording is
+/// on, so that gradients can be differentiated again.
+pub(crate) fn backward(y: &Tensor, dy: Tensor) -> Gradients {
+    let mut gradients = Gradients::default();
+    let mut pending: BTreeMap<u64, (Node, Tensor)> = BTreeMap::new();
+    let mut send = |grad: &Grad, dx: Tensor, pending: &mut BTreeMap<u64, (Node, Tensor)>| match grad {
+        Grad::None => {}
+        Grad::Leaf(id) => add(gradients.0.remove(id), dx, |sum| gradients.0.insert(*id, sum)),
+        Grad::Node(node) => {
+            let sum = pending.remove(&node.0.id).map(|(_, sum)| sum);
+            add(sum, dx, |sum| pending.insert(node.0.id, (node.clone(), sum)));
+        }
+    };
+    send(y.grad_source(), dy, &mut pending);
+    while let Some((_, (node, dy))) = pending.pop_last() {
+        let dx = node.0.op.backward(&node, &dy);
+        for (input, dx) in node.0.inputs.iter().zip(dx) {
+            if let (Some(dx), true) = (dx, input.grad.is_some()) {
+                let dx = dx.sum_to(&input.shape);
+                assert_eq!(dx.shape(), &input.shape, "{}: gradient and input differ in shape", node.0.op.name());
+                send(&input.grad, dx, &mut pending);
+            }
+        }
+    }
+    gradients
+}
+
+fn add<R>(sum: Option<Tensor>, dx: Tensor, put: impl FnOnce(Tensor) -> R) {
+    put(match sum {
+        Some(sum) => sum.add(&dx),
+        None => dx,
+    });
+}
+
+/// What leads to a tensor, oldest first: [`Tensor::tape`]. `Display` prints a line for each op.
+#[derive(Debug)]
+pub struct Tape(Vec<TapeEntry>);
+
+/// One op on a [`Tape`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TapeEntry {
+    /// The op's name.
+    pub op: &'static str,
+    /// Shapes of its inputs.
+    pub inputs: Vec<Shape>,
+    /// Shape of its output.
+    pub output: Shape,
+    /// Bytes kept alive for backward.
+    pub saved_bytes: usize,
+}
+
+impl Tape {
+    pub(crate) fn of(y: &Tensor) -> Tape {
+        let mut found: BTreeMap<u64, Node> = BTreeMap::new();
+        let mut queue: Vec<Grad> = vec![y.grad_source().clone()];
+        while let Some(grad) = queue.pop() {
+            if let Grad::Node(node) = grad
+                && !found.contains_key(&node.0.id)
+            {
+                queue.extend(node.0.inputs.iter().map(|i| i.grad.clone()));
+                found.insert(node.0.id, node);
+            }
+        }
+        let bytes = |t: &Tensor| t.shape().len() * t.dtype().size();
+        Tape(
+            found
+                .into_values()
+                .map(|node| TapeEntry {
+                    op: node.0.op.name(),
+                    inputs: node.0.inputs.iter().map(|i| i.shape).collect(),
+                    output: node.0.output.shape,
+                    saved_bytes: node.0.inputs.iter().filter_map(|i| Some(bytes(&i.saved.as_ref()?.0))).sum::<usize>()
+                        + node.0.saved_output.iter().map(bytes).sum::<usize>()
+                        + node.0.saved_aux.iter().map(bytes).sum::<usize>(),
+                })
+                .collect(),
+        )
+    }
+
+    /// The ops, oldest first.
+    pub fn entries(&self) -> &[TapeEntry] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, e) in self.0.iter().enumerate() {
+            let inputs: Vec<String> = e.inputs.iter().map(|s| s.to_string()).collect();
+            writeln!(f, "{i:>4} {:<24} {} -> {}   {} bytes saved", e.op, inputs.join(" "), e.output, e.saved_bytes)?;
+        }
+        let total: usize = self.0.iter().map(|e| e.saved_bytes).sum();
+        write!(
+            f,
+            "{} ops, {total} bytes saved for backward (tensors that several ops save count for each)",
+            self.0.len()
+        )
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node {} {}", self.0.id, self.0.op.name())
+    }
+}

@@ -1,0 +1,147 @@
+//! Windows that slide over images: padding, stride and dilation, and the output sizes they give. Shared by convolution and
+//! pooling. Images are `(N, H, W, C)`.
+
+use crate::shape::{Shape, ShapeError};
+
+/// What lies around the image for windows that reach over its edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Padding {
+    /// Nothing: windows stay inside the image.
+    #[default]
+    Valid,
+    /// Enough that the output has `ceil(size / stride)` positions. The odd pixel goes at the bottom and right, as in
+    /// TensorFlow.
+    Same,
+    /// Pixels `[[top, bottom], [left, right]]`.
+    Explicit([[usize; 2]; 2]),
+}
+
+/// A window over one image axis, resolved for an input of known size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Axis {
+    /// Input positions.
+    pub input: usize,
+    /// Output positions.
+    pub output: usize,
+    /// Taps of the window.
+    pub size: usize,
+    /// Input positions from one window to the next.
+    pub stride: usize,
+    /// Input positions from one tap to the next.
+    pub dilation: usize,
+    /// Padding before the first input position.
+    pub before: usize,
+    /// Padding after the last input position.
+    pub after: usize,
+}
+
+impl Axis {
+    /// Input position of tap `tap` of window `output`, unless it is padding.
+    pub fn tap(&self, output: usize, tap: usize) -> Option<usize> {
+        (output * self.stride + tap * self.dilation).checked_sub(self.before).filter(|&i| i < self.input)
+    }
+
+    /// Positions that a window covers, its holes included.
+    pub fn extent(&self) -> usize {
+        (self.size - 1) * self.dilation + 1
+    }
+}
+
+/// A window over height and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Taps in height and width.
+    pub size: [usize; 2],
+    /// Steps from one window to the next.
+    pub stride: [usize; 2],
+    /// Steps from one tap to the next.
+    pub dilation: [usize; 2],
+    /// What lies around the image.
+    pub padding: Padding,
+}
+
+impl Window {
+    /// The window over an image of `(N, H, W, C)`: geometry of height and of width.
+    ///
+    /// # Errors
+    /// When the input is no image batch, a size, stride or dilation is 0, or no window fits.
+    ///
+    /// ```
+    /// use tilegrad_core::{Padding, Shape, Window};
+    /// let stem = Window { size: [7, 7], stride: [2, 2], dilation: [1, 1], padding: Padding::Same };
+    /// let [h, _] = stem.over(&Shape::from([1, 28, 28, 3])).unwrap();
+    /// assert_eq!((h.output, h.before, h.after), (14, 2, 3));
+    /// ```
+    pub fn over(&self, x: &Shape) -> Result<[Axis; 2], ShapeError> {
+        if x.rank() != 4 {
+            let problem = format!("input has {} axes, expected 4: (N, H, W, C)", x.rank());
+            return Err(ShapeError::new(problem)
+                .operand("x", x)
+                .help("add missing axes with `unsqueeze` or `reshape`"));
+        }
+        Ok([self.axis(x, 0)?, self.axis(x, 1)?])
+    }
+
+    fn axis(&self, x: &Shape, i: usize) -> Result<Axis, ShapeError> {
+        let name = ["height", "width"][i];
+        let (input, size, stride, dilation) = (x[i + 1], self.size[i], self.stride[i], self.dilation[i]);
+        for (what, value) in [("size", size), ("stride", stride), ("dilation", dilation)] {
+            if value == 0 {
+                return Err(ShapeError::new(format!("{what} in {name} is 0, expected at least 1")).operand("x", x));
+            }
+        }
+        let extent = (size - 1) * dilation + 1;
+        let (before, after) = match self.padding {
+            Padding::Valid => (0, 0),
+            Padding::Same => {
+                let output = input.div_ceil(stride);
+                let total = (output.saturating_sub(1) * stride + extent).saturating_sub(input);
+                (total / 2, total - total / 2)
+            }
+            Padding::Explicit(sides) => (sides[i][0], sides[i][1]),
+        };
+        let room = (input + before + after).checked_sub(extent).ok_or_else(|| {
+            ShapeError::new(format!("a window of {extent} does not fit in a {name} of {}", input + before + after))
+                .operand_axis("x", x, i + 1)
+                .help("use Padding::Same, a smaller window, or less pooling before")
+        })?;
+        Ok(Axis { input, output: room / stride + 1, size, stride, dilation, before, after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs(size: usize, stride: usize, padding: Padding, input: usize) -> (usize, usize, usize) {
+        let window = Window { size: [size; 2], stride: [stride; 2], dilation: [1; 2], padding };
+        let [h, _] = window.over(&Shape::from([1, input, input, 1])).unwrap();
+        (h.output, h.before, h.after)
+    }
+
+    #[test]
+    fn sizes_are_tensorflows() {
+        assert_eq!(outputs(3, 1, Padding::Same, 28), (28, 1, 1));
+        assert_eq!(outputs(3, 2, Padding::Same, 28), (14, 0, 1));
+        assert_eq!(outputs(3, 3, Padding::Same, 7), (3, 1, 1));
+        assert_eq!(outputs(2, 2, Padding::Same, 7), (4, 0, 1));
+        assert_eq!(outputs(2, 2, Padding::Valid, 7), (3, 0, 0));
+        assert_eq!(outputs(1, 3, Padding::Same, 7), (3, 0, 0));
+        assert_eq!(outputs(3, 1, Padding::Explicit([[2, 0], [0, 0]]), 5), (5, 2, 0));
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let window =
+            |size, stride| Window { size: [size; 2], stride: [stride; 2], dilation: [1; 2], padding: Padding::Valid };
+        let image = Shape::from([1, 4, 9, 1]);
+        let error = window(5, 1).over(&image).unwrap_err().of("conv2d").to_string();
+        assert_eq!(
+            error,
+            "conv2d: a window of 5 does not fit in a height of 4\n  x: [1, 4, 9, 1]   axis 1 = 4\n  \
+             help: use Padding::Same, a smaller window, or less pooling before"
+        );
+        assert!(window(2, 0).over(&image).unwrap_err().to_string().contains("stride in height is 0"));
+        assert!(window(2, 1).over(&Shape::from([4, 9])).unwrap_err().to_string().contains("expected 4: (N, H, W, C)"));
+    }
+}

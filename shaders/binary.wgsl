@@ -1,0 +1,80 @@
+// Elementwise functions of two tensors with broadcasting: y = f(lhs, rhs).
+//
+// The host merges axes that both operands step through as one, so that most calls have one or two. A stride of 0 repeats
+// an operand along an axis. RANK is the number of axes that the index is split into (spare ones have length 1), OP the
+// function's row in ops/binary.rs.
+
+struct Params {
+    len: u32,        // elements of y
+    lhs_offset: u32, // in elements
+    rhs_offset: u32, // in elements
+    pad: u32,
+    shape: array<vec4<u32>, 2>, // axis lengths, outermost first
+    lhs: array<vec4<u32>, 2>,   // strides, in elements
+    rhs: array<vec4<u32>, 2>,
+}
+
+const SIZE: u32 = 64u;
+
+@group(0) @binding(0) var<storage, read> lhs: array<f32>;
+@group(0) @binding(1) var<storage, read> rhs: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (len)
+
+fn nan_bits(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// WGSL leaves pow of a negative base open; whole exponents are defined here. Otherwise the result is NaN, made from p so
+// that no compiler folds it.
+fn power(a: f32, b: f32) -> f32 {
+    let magnitude = pow(abs(a), b);
+    let odd = abs(b - 2.0 * floor(b * 0.5)) == 1.0;
+    let signed = select(magnitude, -magnitude, a < 0.0 && odd);
+    let special = select(signed, 1.0, b == 0.0 || a == 1.0);
+    return select(special, bitcast<f32>(0x7fc00000u | (p.pad & 0u)), a < 0.0 && floor(b) != b);
+}
+
+fn f(a: f32, b: f32) -> f32 {
+    switch OP {
+        case 0u: { return a + b; }
+        case 1u: { return a - b; }
+        case 2u: { return a * b; }
+        case 3u: { return a / b; }
+        case 4u: { return power(a, b); }
+        // NaN in either operand wins, which max and min of WGSL leave open.
+        case 5u: { return select(select(max(a, b), b, nan_bits(b)), a, nan_bits(a)); }
+        case 6u: { return select(select(min(a, b), b, nan_bits(b)), a, nan_bits(a)); }
+        case 7u: { return select(0.0, 1.0, a == b && !nan_bits(a) && !nan_bits(b)); }
+        case 8u: { return select(0.0, 1.0, a > b && !nan_bits(a) && !nan_bits(b)); }
+        default: { return select(0.0, 1.0, a < b && !nan_bits(a) && !nan_bits(b)); }
+    }
+}
+
+@compute @workgroup_size(SIZE)
+fn binary_forward(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let i = (group.x + group.y * groups.x) * SIZE + local;
+    if i >= p.len {
+        return;
+    }
+    var l = p.lhs_offset;
+    var r = p.rhs_offset;
+    if RANK == 1u {
+        // One axis needs no division.
+        l += i * p.lhs[0].x;
+        r += i * p.rhs[0].x;
+    } else {
+        var rest = i;
+        for (var k = 0u; k < RANK; k++) {
+            let axis = RANK - 1u - k;
+            let index = rest % p.shape[axis / 4u][axis % 4u];
+            rest = rest / p.shape[axis / 4u][axis % 4u];
+            l += index * p.lhs[axis / 4u][axis % 4u];
+            r += index * p.rhs[axis / 4u][axis % 4u];
+        }
+    }
+    y[i] = f(lhs[l], rhs[r]);
+}
