@@ -65,5 +65,6 @@ shaders! {
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     COPY = "copy", "Copies between strided layouts.";
     FILL = "fill", "A constant everywhere.";
+    POOL2D = "pool2d", "Largest elements and means of image windows.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
 }

@@ -3,6 +3,7 @@
 pub mod binary;
 mod fill;
 pub mod movement;
+pub mod pool2d;
 pub mod reduce;
 pub mod unary;
 
@@ -36,4 +37,4 @@ pub struct KernelInfo {
 }
 
 /// Every op family.
-pub static ALL: &[&OpInfo] = &[&binary::INFO, &fill::INFO, &movement::INFO, &reduce::INFO, &unary::INFO];
+pub static ALL: &[&OpInfo] = &[&binary::INFO, &fill::INFO, &movement::INFO, &pool2d::INFO, &reduce::INFO, &unary::INFO];
