@@ -64,7 +64,9 @@ shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     COPY = "copy", "Copies between strided layouts.";
+    CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
+    SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
 }

@@ -1,10 +1,12 @@
 //! The ops, one or one family a file, and their registry.
 
 pub mod binary;
+pub mod cross_entropy;
 mod fill;
 pub mod movement;
 pub mod pool2d;
 pub mod reduce;
+pub mod softmax;
 pub mod unary;
 
 pub(crate) use fill::fill;
@@ -37,4 +39,13 @@ pub struct KernelInfo {
 }
 
 /// Every op family.
-pub static ALL: &[&OpInfo] = &[&binary::INFO, &fill::INFO, &movement::INFO, &pool2d::INFO, &reduce::INFO, &unary::INFO];
+pub static ALL: &[&OpInfo] = &[
+    &binary::INFO,
+    &cross_entropy::INFO,
+    &fill::INFO,
+    &movement::INFO,
+    &pool2d::INFO,
+    &reduce::INFO,
+    &softmax::INFO,
+    &unary::INFO,
+];
