@@ -66,6 +66,7 @@ shaders! {
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
+    GATHER = "gather", "Rows and images by index, and one-hot rows.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";

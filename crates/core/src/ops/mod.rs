@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod cross_entropy;
 mod fill;
+pub mod gather;
 pub mod movement;
 pub mod pool2d;
 pub mod reduce;
@@ -43,6 +44,7 @@ pub static ALL: &[&OpInfo] = &[
     &binary::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
+    &gather::INFO,
     &movement::INFO,
     &pool2d::INFO,
     &reduce::INFO,
