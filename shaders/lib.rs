@@ -68,6 +68,7 @@ shaders! {
     FILL = "fill", "A constant everywhere.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
+    RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
 }

@@ -6,6 +6,7 @@ mod fill;
 pub mod gather;
 pub mod movement;
 pub mod pool2d;
+pub mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod unary;
@@ -47,6 +48,7 @@ pub static ALL: &[&OpInfo] = &[
     &gather::INFO,
     &movement::INFO,
     &pool2d::INFO,
+    &random::INFO,
     &reduce::INFO,
     &softmax::INFO,
     &unary::INFO,
