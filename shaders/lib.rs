@@ -67,6 +67,8 @@ shaders! {
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
+    OPTIMIZER = "optimizer", "Optimizer steps over flat arenas.";
+    PACK = "pack", "Tensors copied to their places in an arena.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";

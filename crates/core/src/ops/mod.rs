@@ -5,6 +5,7 @@ pub mod cross_entropy;
 mod fill;
 pub mod gather;
 pub mod movement;
+pub mod optimizer;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
@@ -47,6 +48,7 @@ pub static ALL: &[&OpInfo] = &[
     &fill::INFO,
     &gather::INFO,
     &movement::INFO,
+    &optimizer::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
