@@ -63,6 +63,7 @@ macro_rules! shaders {
 shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
+    BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";

@@ -1,5 +1,6 @@
 //! The ops, one or one family a file, and their registry.
 
+pub mod batch_norm;
 pub mod binary;
 pub mod cross_entropy;
 mod fill;
@@ -43,6 +44,7 @@ pub struct KernelInfo {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &batch_norm::INFO,
     &binary::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
