@@ -24,6 +24,7 @@ struct Params {
 const SIZE: u32 = 64u;
 const QUADS: u32 = (C + 3u) / 4u; // groups of four channels
 const LANES: u32 = min(C, 4u);
+const EACH: u32 = 8u;             // rows of a thread in the launches over all elements: it loads its coefficients once
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;                 // (rows, C)
 // Statistics: splits of (mean, sum of squared deviations).
@@ -74,6 +75,28 @@ fn load_dy(row: u32, quad: u32) -> vec4<f32> {
         v[i] = dy[k / 4u][k % 4u];
     }
     return v;
+}
+
+fn store_y(row: u32, quad: u32, v: vec4<f32>) {
+    let at = row * C + quad * 4u;
+    if VEC == 1u {
+        y[at / 4u] = v;
+        return;
+    }
+    for (var i = 0u; i < min(C - quad * 4u, 4u); i++) {
+        y[(at + i) / 4u][(at + i) % 4u] = v[i];
+    }
+}
+
+fn store_dx(row: u32, quad: u32, v: vec4<f32>) {
+    let at = row * C + quad * 4u;
+    if VEC == 1u {
+        dx[at / 4u] = v;
+        return;
+    }
+    for (var i = 0u; i < min(C - quad * 4u, 4u); i++) {
+        dx[(at + i) / 4u][(at + i) % 4u] = v[i];
+    }
 }
 
 fn load_gamma(quad: u32) -> vec4<f32> {
@@ -160,19 +183,13 @@ fn batch_norm_forward(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let thread = (group.x + group.y * groups.x) * SIZE + local;
-    if thread >= p.rows * QUADS {
-        return;
-    }
-    let row = thread / QUADS;
+    let first = thread / QUADS * EACH;
     let quad = thread % QUADS;
-    let v = (load_x(row, quad) - factors[quad]) * factors[QUADS + quad] + factors[2u * QUADS + quad];
-    let at = row * C + quad * 4u;
-    if VEC == 1u {
-        y[at / 4u] = v;
-        return;
-    }
-    for (var i = 0u; i < min(C - quad * 4u, 4u); i++) {
-        y[(at + i) / 4u][(at + i) % 4u] = v[i];
+    let mu = factors[quad];
+    let scale = factors[QUADS + quad];
+    let shift = factors[2u * QUADS + quad];
+    for (var row = first; row < min(first + EACH, p.rows); row++) {
+        store_y(row, quad, (load_x(row, quad) - mu) * scale + shift);
     }
 }
 
@@ -233,21 +250,14 @@ fn batch_norm_backward_x(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let thread = (group.x + group.y * groups.x) * SIZE + local;
-    if thread >= p.rows * QUADS {
-        return;
-    }
-    let row = thread / QUADS;
+    let first = thread / QUADS * EACH;
     let quad = thread % QUADS;
-    let deviation = load_x(row, quad) - slopes[quad];
-    let g = load_dy(row, quad) - slopes[2u * QUADS + quad] - deviation * slopes[3u * QUADS + quad];
-    let v = slopes[QUADS + quad] * g;
-    let at = row * C + quad * 4u;
-    if VEC == 1u {
-        dx[at / 4u] = v;
-        return;
-    }
-    for (var i = 0u; i < min(C - quad * 4u, 4u); i++) {
-        dx[(at + i) / 4u][(at + i) % 4u] = v[i];
+    let mu = slopes[quad];
+    let a = slopes[QUADS + quad];
+    let b = slopes[2u * QUADS + quad];
+    let c = slopes[3u * QUADS + quad];
+    for (var row = first; row < min(first + EACH, p.rows); row++) {
+        store_dx(row, quad, a * (load_dy(row, quad) - b - (load_x(row, quad) - mu) * c));
     }
 }
 

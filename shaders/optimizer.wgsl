@@ -8,6 +8,8 @@
 //   rmsprop           a = rho * a + (1 - rho) * g^2; w -= lr * g / sqrt(a + epsilon)
 //   rmsprop_centered  b = rho * b + (1 - rho) * g, and a - b^2 in place of a
 //   rmsprop_momentum  the last state: s = momentum * s + increment; w -= s
+//
+// A thread makes four elements. VEC: 1 when the length and all offsets are multiples of 4.
 
 struct Params {
     len: u32,      // elements
@@ -29,69 +31,172 @@ struct Params {
 }
 
 const SIZE: u32 = 64u;
-const EACH: u32 = 4u;
 
-@group(0) @binding(0) var<storage, read> g: array<f32>;       // (len): gradients
-@group(0) @binding(1) var<storage, read_write> w: array<f32>; // (len): weights
-@group(0) @binding(2) var<storage, read_write> a: array<f32>; // (len): states
-@group(0) @binding(3) var<storage, read_write> b: array<f32>; // (len)
-@group(0) @binding(4) var<storage, read_write> c: array<f32>; // (len)
+@group(0) @binding(0) var<storage, read> g: array<vec4<f32>>;       // (len): gradients
+@group(0) @binding(1) var<storage, read_write> w: array<vec4<f32>>; // (len): weights
+@group(0) @binding(2) var<storage, read_write> a: array<vec4<f32>>; // (len): states
+@group(0) @binding(3) var<storage, read_write> b: array<vec4<f32>>; // (len)
+@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>; // (len)
 
-fn nan_bits(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+fn nan_bits(v: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
 }
 
 // NaN if either is, which max of WGSL leaves open.
-fn maximum(l: f32, r: f32) -> f32 {
+fn maximum(l: vec4<f32>, r: vec4<f32>) -> vec4<f32> {
     return select(select(max(l, r), r, nan_bits(r)), l, nan_bits(l));
 }
 
-fn gradient(i: u32) -> f32 {
-    return g[p.g_offset + i];
+// Element k of four elements that may end past the arena: then the last one again.
+fn element(i: u32, k: u32) -> u32 {
+    return min(i + k, p.len - 1u);
 }
 
-fn add_to_weight(i: u32, change: f32) {
-    let v = w[p.w_offset + i];
-    w[p.w_offset + i] = v - v * p.decay + change;
+fn load_g(i: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return g[(p.g_offset + i) / 4u];
+    }
+    var v = vec4(0.0);
+    for (var k = 0u; k < 4u; k++) {
+        let at = p.g_offset + element(i, k);
+        v[k] = g[at / 4u][at % 4u];
+    }
+    return v;
 }
 
-fn sgd_momentum(i: u32) {
-    let dw = p.lr * gradient(i);
-    let velocity = p.momentum * a[p.a_offset + i] - dw;
-    a[p.a_offset + i] = velocity;
-    add_to_weight(i, select(velocity, p.momentum * velocity - dw, p.nesterov == 1u));
+fn load_w(i: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return w[(p.w_offset + i) / 4u];
+    }
+    var v = vec4(0.0);
+    for (var k = 0u; k < 4u; k++) {
+        let at = p.w_offset + element(i, k);
+        v[k] = w[at / 4u][at % 4u];
+    }
+    return v;
 }
 
-// Updates both moments; returns the second one.
-fn adam_moments(i: u32) -> f32 {
-    let v = gradient(i);
-    let mean = a[p.a_offset + i];
-    let square = b[p.b_offset + i];
-    a[p.a_offset + i] = mean + (v - mean) * (1.0 - p.beta1);
-    let next = square + (v * v - square) * (1.0 - p.beta2);
-    b[p.b_offset + i] = next;
-    return next;
+fn load_a(i: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return a[(p.a_offset + i) / 4u];
+    }
+    var v = vec4(0.0);
+    for (var k = 0u; k < 4u; k++) {
+        let at = p.a_offset + element(i, k);
+        v[k] = a[at / 4u][at % 4u];
+    }
+    return v;
 }
 
-fn adam_move(i: u32, second: f32) {
-    add_to_weight(i, -(a[p.a_offset + i] * p.lr) / (sqrt(second) + p.epsilon));
+fn load_b(i: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return b[(p.b_offset + i) / 4u];
+    }
+    var v = vec4(0.0);
+    for (var k = 0u; k < 4u; k++) {
+        let at = p.b_offset + element(i, k);
+        v[k] = b[at / 4u][at % 4u];
+    }
+    return v;
 }
 
-fn rmsprop_square(i: u32) -> f32 {
-    let v = gradient(i);
-    let square = p.beta2 * a[p.a_offset + i] + (1.0 - p.beta2) * v * v;
-    a[p.a_offset + i] = square;
+fn load_c(i: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return c[(p.c_offset + i) / 4u];
+    }
+    var v = vec4(0.0);
+    for (var k = 0u; k < 4u; k++) {
+        let at = p.c_offset + element(i, k);
+        v[k] = c[at / 4u][at % 4u];
+    }
+    return v;
+}
+
+fn store_w(i: u32, v: vec4<f32>) {
+    if VEC == 1u {
+        w[(p.w_offset + i) / 4u] = v;
+        return;
+    }
+    for (var k = 0u; k < min(4u, p.len - i); k++) {
+        let at = p.w_offset + i + k;
+        w[at / 4u][at % 4u] = v[k];
+    }
+}
+
+fn store_a(i: u32, v: vec4<f32>) {
+    if VEC == 1u {
+        a[(p.a_offset + i) / 4u] = v;
+        return;
+    }
+    for (var k = 0u; k < min(4u, p.len - i); k++) {
+        let at = p.a_offset + i + k;
+        a[at / 4u][at % 4u] = v[k];
+    }
+}
+
+fn store_b(i: u32, v: vec4<f32>) {
+    if VEC == 1u {
+        b[(p.b_offset + i) / 4u] = v;
+        return;
+    }
+    for (var k = 0u; k < min(4u, p.len - i); k++) {
+        let at = p.b_offset + i + k;
+        b[at / 4u][at % 4u] = v[k];
+    }
+}
+
+fn store_c(i: u32, v: vec4<f32>) {
+    if VEC == 1u {
+        c[(p.c_offset + i) / 4u] = v;
+        return;
+    }
+    for (var k = 0u; k < min(4u, p.len - i); k++) {
+        let at = p.c_offset + i + k;
+        c[at / 4u][at % 4u] = v[k];
+    }
+}
+
+fn add_to_weight(i: u32, change: vec4<f32>) {
+    let v = load_w(i);
+    store_w(i, v - v * p.decay + change);
+}
+
+fn rmsprop_square(i: u32, v: vec4<f32>) -> vec4<f32> {
+    let square = p.beta2 * load_a(i) + (1.0 - p.beta2) * v * v;
+    store_a(i, square);
     return square;
 }
 
-fn rmsprop_increment(i: u32) -> f32 {
-    return p.lr * gradient(i) / sqrt(rmsprop_square(i) + p.epsilon);
+fn rmsprop_increment(i: u32) -> vec4<f32> {
+    let v = load_g(i);
+    return p.lr * v / sqrt(rmsprop_square(i, v) + p.epsilon);
 }
 
-fn rmsprop_centered_increment(i: u32) -> f32 {
-    let mean = p.beta2 * b[p.b_offset + i] + (1.0 - p.beta2) * gradient(i);
-    b[p.b_offset + i] = mean;
-    return p.lr * gradient(i) / sqrt(rmsprop_square(i) - mean * mean + p.epsilon);
+fn rmsprop_centered_increment(i: u32) -> vec4<f32> {
+    let v = load_g(i);
+    let mean = p.beta2 * load_b(i) + (1.0 - p.beta2) * v;
+    store_b(i, mean);
+    return p.lr * v / sqrt(rmsprop_square(i, v) - mean * mean + p.epsilon);
+}
+
+// The moments after this step.
+struct Moments {
+    first: vec4<f32>,
+    second: vec4<f32>,
+}
+
+fn adam_moments(i: u32) -> Moments {
+    let v = load_g(i);
+    var m = Moments(load_a(i), load_b(i));
+    m.first += (v - m.first) * (1.0 - p.beta1);
+    m.second += (v * v - m.second) * (1.0 - p.beta2);
+    store_a(i, m.first);
+    store_b(i, m.second);
+    return m;
+}
+
+fn adam_change(m: Moments) -> vec4<f32> {
+    return -(m.first * p.lr) / (sqrt(m.second) + p.epsilon);
 }
 
 @compute @workgroup_size(SIZE)
@@ -100,10 +205,11 @@ fn sgd_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        add_to_weight(i, -p.lr * gradient(i));
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    add_to_weight(i, -p.lr * load_g(i));
 }
 
 @compute @workgroup_size(SIZE)
@@ -112,10 +218,14 @@ fn sgd_momentum_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        sgd_momentum(i);
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    let dw = p.lr * load_g(i);
+    let velocity = p.momentum * load_a(i) - dw;
+    store_a(i, velocity);
+    add_to_weight(i, select(velocity, p.momentum * velocity - dw, p.nesterov == 1u));
 }
 
 @compute @workgroup_size(SIZE)
@@ -124,10 +234,11 @@ fn adam_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        adam_move(i, adam_moments(i));
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    add_to_weight(i, adam_change(adam_moments(i)));
 }
 
 @compute @workgroup_size(SIZE)
@@ -136,12 +247,14 @@ fn adam_amsgrad_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        let largest = maximum(c[p.c_offset + i], adam_moments(i));
-        c[p.c_offset + i] = largest;
-        adam_move(i, largest);
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    let m = adam_moments(i);
+    let largest = maximum(load_c(i), m.second);
+    store_c(i, largest);
+    add_to_weight(i, adam_change(Moments(m.first, largest)));
 }
 
 @compute @workgroup_size(SIZE)
@@ -150,10 +263,11 @@ fn rmsprop_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        add_to_weight(i, -rmsprop_increment(i));
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    add_to_weight(i, -rmsprop_increment(i));
 }
 
 @compute @workgroup_size(SIZE)
@@ -162,12 +276,13 @@ fn rmsprop_momentum_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        let velocity = p.momentum * b[p.b_offset + i] + rmsprop_increment(i);
-        b[p.b_offset + i] = velocity;
-        add_to_weight(i, -velocity);
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    let velocity = p.momentum * load_b(i) + rmsprop_increment(i);
+    store_b(i, velocity);
+    add_to_weight(i, -velocity);
 }
 
 @compute @workgroup_size(SIZE)
@@ -176,10 +291,11 @@ fn rmsprop_centered_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        add_to_weight(i, -rmsprop_centered_increment(i));
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    add_to_weight(i, -rmsprop_centered_increment(i));
 }
 
 @compute @workgroup_size(SIZE)
@@ -188,10 +304,11 @@ fn rmsprop_centered_momentum_step(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, p.len); i += SIZE) {
-        let velocity = p.momentum * c[p.c_offset + i] + rmsprop_centered_increment(i);
-        c[p.c_offset + i] = velocity;
-        add_to_weight(i, -velocity);
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
     }
+    let velocity = p.momentum * load_c(i) + rmsprop_centered_increment(i);
+    store_c(i, velocity);
+    add_to_weight(i, -velocity);
 }

@@ -1,6 +1,7 @@
 // Copies up to six tensors to their places in a flat arena, in one launch: gradients, for the optimizer's step.
 //
-// A workgroup copies a piece of one tensor.
+// A workgroup copies a piece of one tensor, a thread four elements. VEC: 1 when all lengths, offsets and places are multiples
+// of 4.
 
 struct Params {
     // For each tensor: the workgroup after its last one, its length, its first element, and its place in the arena.
@@ -8,24 +9,24 @@ struct Params {
 }
 
 const SIZE: u32 = 64u;
-const EACH: u32 = 4u;
 
-@group(0) @binding(0) var<storage, read> x0: array<f32>;
-@group(0) @binding(1) var<storage, read> x1: array<f32>;
-@group(0) @binding(2) var<storage, read> x2: array<f32>;
-@group(0) @binding(3) var<storage, read> x3: array<f32>;
-@group(0) @binding(4) var<storage, read> x4: array<f32>;
-@group(0) @binding(5) var<storage, read> x5: array<f32>;
-@group(0) @binding(6) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(0) var<storage, read> x0: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x1: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> x2: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> x3: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> x4: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> x5: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> arena: array<vec4<f32>>;
 
-fn load(part: u32, at: u32) -> f32 {
+// Four elements from a multiple of four on.
+fn load(part: u32, quad: u32) -> vec4<f32> {
     switch part {
-        case 0u: { return x0[at]; }
-        case 1u: { return x1[at]; }
-        case 2u: { return x2[at]; }
-        case 3u: { return x3[at]; }
-        case 4u: { return x4[at]; }
-        default: { return x5[at]; }
+        case 0u: { return x0[quad]; }
+        case 1u: { return x1[quad]; }
+        case 2u: { return x2[quad]; }
+        case 3u: { return x3[quad]; }
+        case 4u: { return x4[quad]; }
+        default: { return x5[quad]; }
     }
 }
 
@@ -46,8 +47,15 @@ fn pack_forward(
         return;
     }
     let here = p.parts[part];
-    let first = (number - begin) * SIZE * EACH + local;
-    for (var i = first; i < min(first + SIZE * EACH, here.y); i += SIZE) {
-        arena[here.w + i] = load(part, here.z + i);
+    let first = ((number - begin) * SIZE + local) * 4u;
+    if VEC == 1u {
+        if first < here.y {
+            arena[(here.w + first) / 4u] = load(part, (here.z + first) / 4u);
+        }
+        return;
+    }
+    for (var i = first; i < min(first + 4u, here.y); i++) {
+        let at = here.w + i;
+        arena[at / 4u][at % 4u] = load(part, (here.z + i) / 4u)[(here.z + i) % 4u];
     }
 }

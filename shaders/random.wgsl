@@ -1,7 +1,7 @@
 // Random numbers from a counter, and dropout. Element i comes from number i % 4 of block i / 4, and a block is Philox4x32-10
 // (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) of (block, 0, counter) under the key `seed`.
 //
-// A thread makes one block. VEC (dropout): 1 when the first element of x is at a multiple of four.
+// A thread makes one block, and writes all of it: buffers hold whole blocks. VEC (dropout): 1 when the first element of x is at a multiple of four.
 
 struct Params {
     len: u32,          // elements
@@ -21,8 +21,8 @@ struct Params {
 const SIZE: u32 = 64u;
 const TAU: f32 = 6.283185307179586;
 
-@group(0) @binding(0) var<storage, read_write> bits: array<u32>;     // (len)
-@group(0) @binding(0) var<storage, read_write> values: array<f32>;   // (len)
+@group(0) @binding(0) var<storage, read_write> bits: array<vec4<u32>>;     // (len)
+@group(0) @binding(0) var<storage, read_write> values: array<vec4<f32>>;   // (len)
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;        // (len)
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;  // (len)
 
@@ -51,14 +51,6 @@ fn unit(bits: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(bits >> vec4(8u)) * 0x1p-24f;
 }
 
-fn store(block: u32, v: vec4<f32>) {
-    for (var k = 0u; k < 4u; k++) {
-        if block * 4u + k < p.len {
-            values[block * 4u + k] = v[k];
-        }
-    }
-}
-
 @compute @workgroup_size(SIZE)
 fn random_bits(
     @builtin(local_invocation_index) local: u32,
@@ -66,11 +58,8 @@ fn random_bits(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
-    let v = philox(block);
-    for (var k = 0u; k < 4u; k++) {
-        if block * 4u + k < p.len {
-            bits[block * 4u + k] = v[k];
-        }
+    if block * 4u < p.len {
+        bits[block] = philox(block);
     }
 }
 
@@ -81,7 +70,9 @@ fn random_uniform(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
-    store(block, p.a + p.b * unit(philox(block)));
+    if block * 4u < p.len {
+        values[block] = p.a + p.b * unit(philox(block));
+    }
 }
 
 // Box and Muller's pairs: radius sqrt(-2 log u), u in (0, 1], and an angle in -pi..pi, where sin and cos are most exact.
@@ -92,11 +83,14 @@ fn random_normal(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
+    if block * 4u >= p.len {
+        return;
+    }
     let u = unit(philox(block));
     let radius = sqrt(-2.0 * log(u.xz + 0x1p-24f));
     let angle = TAU * (u.yw - 0.5);
     let v = vec4(radius.x * cos(angle.x), radius.x * sin(angle.x), radius.y * cos(angle.y), radius.y * sin(angle.y));
-    store(block, p.a + p.b * v);
+    values[block] = p.a + p.b * v;
 }
 
 // y = x * scale where the bits say so, else 0. The gradient is the same function of dy.
@@ -111,15 +105,14 @@ fn dropout_forward(
         return;
     }
     let kept = (philox(block) >> vec4(8u)) >= vec4(p.threshold);
-    if VEC == 1u && block * 4u + 4u <= p.len {
+    if VEC == 1u {
         y[block] = select(vec4(0.0), x[p.x_offset / 4u + block] * p.a, kept);
         return;
     }
+    var v = vec4(0.0);
     for (var k = 0u; k < 4u; k++) {
-        let i = block * 4u + k;
-        if i < p.len {
-            let at = p.x_offset + i;
-            y[block][k] = select(0.0, x[at / 4u][at % 4u] * p.a, kept[k]);
-        }
+        let at = p.x_offset + min(block * 4u + k, p.len - 1u);
+        v[k] = x[at / 4u][at % 4u] * p.a;
     }
+    y[block] = select(vec4(0.0), v, kept);
 }

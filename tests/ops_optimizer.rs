@@ -8,8 +8,8 @@ use tilegrad::{Device, Tensor};
 
 const N: usize = 1003;
 const STEPS: usize = 12;
-/// Elements before the arenas' own, so that they are views: not a multiple of four.
-const BEFORE: usize = 3;
+/// Elements before the arenas' own, so that they are views: whole groups of four, and not.
+const BEFORE: [usize; 2] = [3, 4];
 
 /// Runs `step` a few times over arenas on every device, and holds weights and states against `formula`, which updates one
 /// element: gradient, `[weight, states ..]`, number of the step from 1.
@@ -26,11 +26,11 @@ fn trajectory(
     for (t, g) in gradients.iter().enumerate() {
         want.iter_mut().zip(g).for_each(|(element, g)| formula(f64::from(*g), element, t + 1));
     }
-    for device in devices() {
+    for (device, before) in devices().iter().flat_map(|d| BEFORE.map(|before| (d, before))) {
         let view = |values: &[f32]| {
-            let whole = [vec![9.0; BEFORE], values.to_vec(), vec![9.0; 5]].concat();
-            let whole = Tensor::new(&whole, [whole.len()], &device);
-            let part = whole.slice(&[BEFORE..BEFORE + N]);
+            let whole = [vec![9.0; before], values.to_vec(), vec![9.0; 5]].concat();
+            let whole = Tensor::new(&whole, [whole.len()], device);
+            let part = whole.slice(&[before..before + N]);
             (whole, part)
         };
         let (whole, w) = view(&start);
@@ -49,7 +49,8 @@ fn trajectory(
             }
         }
         let whole = whole.to_vec::<f32>().unwrap();
-        assert!(whole[..BEFORE] == [9.0; BEFORE] && whole[BEFORE + N..] == [9.0; 5], "{name} writes past its view");
+        let (front, back) = (&whole[..before], &whole[before + N..]);
+        assert!(front.iter().chain(back).all(|v| *v == 9.0), "{name} writes past its view");
     }
 }
 
@@ -163,8 +164,21 @@ fn tensors_are_packed_into_an_arena() {
         pack(&tensors.iter().collect::<Vec<_>>(), &arena, &offsets);
         assert_eq!(arena.to_vec::<f32>().unwrap(), want, "on {device}");
         pack(&[], &arena, &[]);
+        // Whole groups of four, and one that is not, in between.
+        let rows = Tensor::new(&(0..40).map(|v| v as f32).collect::<Vec<_>>(), [40], &device);
+        let target = Tensor::full(-1.0, [40], &device);
+        pack(&[&rows.slice(&[4..12]), &rows.slice(&[12..15]), &rows.slice(&[16..32])], &target, &[0, 9, 16]);
+        let want: Vec<f32> = (0..40)
+            .map(|i| match i {
+                0..8 => i as f32 + 4.0,
+                9..12 => i as f32 + 3.0,
+                16..32 => i as f32,
+                _ => -1.0,
+            })
+            .collect();
+        assert_eq!(target.to_vec::<f32>().unwrap(), want, "on {device}");
         pack(&[&Tensor::full(5.0, [2], &device)], &arena.slice(&[4..6]), &[0]);
-        assert_eq!(arena.to_vec::<f32>().unwrap()[3..7], [-1.0, 5.0, 5.0, want[6]]);
+        assert_eq!(arena.to_vec::<f32>().unwrap()[4..6], [5.0, 5.0]);
     }
 }
 

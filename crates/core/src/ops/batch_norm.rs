@@ -52,6 +52,9 @@ struct Params {
     pad: [u32; 3],
 }
 
+/// Rows that a thread makes in the launches over all elements, as in the shader.
+const EACH: u32 = 8;
+
 /// The channels of an input, which are its last axis, and the rows that the others make.
 fn rows_and_channels(x: &Shape) -> (usize, usize) {
     let (rows, c) = x.split_at(x.rank() - 1);
@@ -172,7 +175,7 @@ impl Op for BatchNorm {
         launch.run("batch_norm_statistics", splits * quads, &[x[0].buffer], &[&partials]);
         let inputs = [&partials, x[1].buffer, x[2].buffer];
         launch.run("batch_norm_merge", quads, &inputs, &[y[1].buffer, y[2].buffer, &factors]);
-        launch.run("batch_norm_forward", rows * quads, &[x[0].buffer, &factors], &[y[0].buffer]);
+        launch.run("batch_norm_forward", rows.div_ceil(EACH) * quads, &[x[0].buffer, &factors], &[y[0].buffer]);
     }
 
     fn saves(&self) -> Saves {
@@ -245,7 +248,12 @@ impl Op for Backward {
         launch.run("batch_norm_backward_sums", splits * quads, &[x.buffer, dy.buffer, mean.buffer], &[&sums]);
         let inputs = [&sums, gamma.buffer, mean.buffer, variance.buffer];
         launch.run("batch_norm_backward_merge", quads, &inputs, &[y[1].buffer, y[2].buffer, &slopes]);
-        launch.run("batch_norm_backward_x", rows * quads, &[x.buffer, dy.buffer, &slopes], &[y[0].buffer]);
+        launch.run(
+            "batch_norm_backward_x",
+            rows.div_ceil(EACH) * quads,
+            &[x.buffer, dy.buffer, &slopes],
+            &[y[0].buffer],
+        );
     }
 
     fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {

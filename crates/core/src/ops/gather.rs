@@ -348,8 +348,8 @@ impl Tensor {
     /// use tilegrad_core::{Device, Tensor};
     /// let d = Device::cpu();
     /// let images = Tensor::new(&[0u8, 255, 51, 102], [2, 2], &d);
-    /// let batch = images.gather_images(&Tensor::new(&[1u32], [1], &d), 1.0 / 255.0);
-    /// assert_eq!(batch.to_vec::<f32>().unwrap(), [0.2, 0.4]);
+    /// let batch = images.gather_images(&Tensor::new(&[1u32], [1], &d), 0.5);
+    /// assert_eq!(batch.to_vec::<f32>().unwrap(), [25.5, 51.0]);
     /// ```
     ///
     /// # Panics

@@ -38,13 +38,13 @@ pub(super) static INFO: OpInfo = OpInfo {
                 "rmsprop_centered_step",
                 "rmsprop_centered_momentum_step",
             ],
-            headers: || vec![vec![]],
+            headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
             params_bytes: size_of::<Params>(),
         },
         KernelInfo {
             shader: &PACK,
             entries: &["pack_forward"],
-            headers: || vec![vec![]],
+            headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
             params_bytes: size_of::<[[u32; 4]; PACKED]>(),
         },
     ],
@@ -201,21 +201,27 @@ impl Op for Step {
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
         let entry = INFO.kernels[0].entries[self.formula as usize];
-        let offset = |i: usize| y.get(i).map_or(0, |y| y.offset());
-        let params = Params {
-            len: y[0].len(),
-            g_offset: x[0].offset(),
-            w_offset: offset(0),
-            states: [offset(1), offset(2), offset(3)],
-            ..self.params
-        };
-        gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &OPTIMIZER, entry, constants: &[] },
-            inputs: &[x[0].buffer],
-            outputs: &y.iter().map(|y| y.buffer).collect::<Vec<_>>(),
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(params.len.into(), 64 * 4),
-        });
+        // Where the arenas begin at a multiple of four, all but the last three elements go four at a time.
+        let aligned = y.iter().chain(x).all(|t| t.offset().is_multiple_of(4));
+        let body = if aligned { y[0].len() & !3 } else { 0 };
+        let outputs: Vec<_> = y.iter().map(|y| y.buffer).collect();
+        for (vec, first, end) in [(1, 0, body), (0, body, y[0].len())] {
+            let offset = |i: usize| y.get(i).map_or(0, |y| y.offset() + first);
+            let params = Params {
+                len: end - first,
+                g_offset: x[0].offset() + first,
+                w_offset: offset(0),
+                states: [offset(1), offset(2), offset(3)],
+                ..self.params
+            };
+            gpu.dispatch(Dispatch {
+                kernel: Kernel { shader: &OPTIMIZER, entry, constants: &[("VEC", vec)] },
+                inputs: &[x[0].buffer],
+                outputs: &outputs,
+                params: bytemuck::bytes_of(&params),
+                workgroups: fold_workgroups(params.len.div_ceil(4).into(), 64),
+            });
+        }
     }
 
     fn differentiable(&self) -> bool {
@@ -335,6 +341,8 @@ const PACKED: usize = 6;
 #[derive(Debug)]
 struct Pack {
     offsets: Vec<usize>,
+    /// Whether all begin and end at multiples of four, so that they go four elements at a time.
+    vec: bool,
 }
 
 impl Op for Pack {
@@ -369,7 +377,7 @@ impl Op for Pack {
             }
         }
         gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[] },
+            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[("VEC", self.vec as u32)] },
             inputs: &inputs,
             outputs: &[y[0].buffer],
             params: bytemuck::bytes_of(&parts),
@@ -391,7 +399,7 @@ impl Op for Pack {
 }
 
 /// Copies each tensor's elements to the arena, from element `offsets[i]` on: gradients, for a step over all of them. Six
-/// tensors to a launch.
+/// tensors to a launch; those whose length and place are multiples of four are copied fastest.
 ///
 /// ```
 /// use tilegrad_core::ops::optimizer::pack;
@@ -416,7 +424,15 @@ pub fn pack(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
         let error = ShapeError::new(problem).operand("tensor", t.shape()).operand("arena", arena.shape());
         panic!("{}", error.of("pack"));
     }
-    for (tensors, offsets) in tensors.chunks(PACKED).zip(offsets.chunks(PACKED)) {
-        apply_in_place(&Pack { offsets: offsets.to_vec() }, tensors, &[arena]);
+    let aligned = |t: &Tensor, offset: usize| {
+        [t.len(), t.layout().offset, arena.layout().offset + offset].iter().all(|v| v.is_multiple_of(4))
+    };
+    let (fast, slow): (Vec<_>, Vec<_>) =
+        tensors.iter().copied().zip(offsets.iter().copied()).partition(|&(t, offset)| aligned(t, offset));
+    for (group, vec) in [(fast, true), (slow, false)] {
+        for group in group.chunks(PACKED) {
+            let (tensors, offsets): (Vec<&Tensor>, Vec<usize>) = group.iter().copied().unzip();
+            apply_in_place(&Pack { offsets, vec }, &tensors, &[arena]);
+        }
     }
 }
