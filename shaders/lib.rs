@@ -65,5 +65,10 @@ shaders! {
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     COPY = "copy", "Copies between strided layouts.";
     FILL = "fill", "A constant everywhere.";
+    IM2COL = "im2col", "Images to columns and back.";
+    MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.";
+    MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
+    CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
+    CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
 }

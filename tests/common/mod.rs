@@ -1,5 +1,5 @@
 //! What the tests share: devices, random inputs, and [`check`], which holds an op to everything that must be true of it.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use tilegrad::{Device, Shape, Tensor};
 

@@ -23,6 +23,7 @@ mod window;
 pub use device::{Device, DeviceInfo};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use ops::conv2d::{Conv2dOptions, ConvAlgorithm, conv2d_shape};
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};
 pub use tape::{Gradients, Node, Tape, TapeEntry, is_recording, no_grad};

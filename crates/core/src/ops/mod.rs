@@ -1,7 +1,11 @@
 //! The ops, one or one family a file, and their registry.
 
 pub mod binary;
+pub mod conv2d;
+mod conv2d_gpu;
 mod fill;
+mod gemm;
+mod matmul;
 pub mod movement;
 pub mod reduce;
 pub mod unary;
@@ -36,4 +40,5 @@ pub struct KernelInfo {
 }
 
 /// Every op family.
-pub static ALL: &[&OpInfo] = &[&binary::INFO, &fill::INFO, &movement::INFO, &reduce::INFO, &unary::INFO];
+pub static ALL: &[&OpInfo] =
+    &[&binary::INFO, &conv2d::INFO, &fill::INFO, &matmul::INFO, &movement::INFO, &reduce::INFO, &unary::INFO];

@@ -51,7 +51,7 @@ struct Params {
 }
 
 /// `y[to(i)] = x[from(i)]` on a GPU, where `to` is a layout of `y`'s buffer.
-fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: Layout) {
+pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: Layout) {
     let [from, to] = Layout::merge_axes([x.layout, to]);
     let params = Params {
         len: x.len(),
@@ -146,11 +146,8 @@ impl Op for View {
 
     fn view(&self, x: &Layout) -> Option<Layout> {
         Some(match self {
-            View::Reshape(shape) => {
-                debug_assert!(x.is_contiguous(), "reshape is applied to contiguous tensors");
-                // A shape that doesn't fit has been refused before a view is asked for.
-                Layout { offset: x.offset, ..Layout::contiguous(*shape) }
-            }
+            // A strided tensor that has to be copied is made contiguous before.
+            View::Reshape(shape) => x.reshape(shape).expect("checked by the method"),
             View::Permute(axes) => {
                 let mut strides = [0; MAX_RANK];
                 let rank = x.shape.rank();
@@ -355,7 +352,12 @@ impl Tensor {
     #[track_caller]
     pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
-        if shape == *self.shape() { self.clone() } else { apply(View::Reshape(shape), &[&self.contiguous()]) }
+        if shape == *self.shape() {
+            return self.clone();
+        }
+        let in_place = shape.len() != self.len() || self.layout().reshape(&shape).is_some();
+        let x = if in_place { self.clone() } else { self.contiguous() };
+        apply(View::Reshape(shape), &[&x])
     }
 
     /// All axes from `axis` on as one: `(N, H, W, C).flatten_from(1)` is `(N, H*W*C)`.

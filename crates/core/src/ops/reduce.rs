@@ -120,8 +120,9 @@ impl Op for Reduce {
         }
         let outputs = outer * inner;
         // Few outputs leave the device idle: split the reduced axis until there are threads enough.
-        let threads = if gpu.is_software() { 512 } else { 1 << 15 };
-        let splits = (threads / outputs.max(1)).clamp(1, reduce.div_ceil(32));
+        let threads = if gpu.wants_software_kernels() { 512 } else { 1 << 15 };
+        // And llvmpipe silently ends a kernel after 65,535 rounds of its loops.
+        let splits = (threads / outputs.max(1)).clamp(1, reduce.div_ceil(32)).max(reduce.div_ceil(32_768));
         let chunk = reduce.div_ceil(splits);
         let splits = reduce.div_ceil(chunk);
         let launch = |gpu: &mut Stream, x: &GpuBuffer, y: &GpuBuffer, params: Params| {
