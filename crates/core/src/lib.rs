@@ -17,6 +17,7 @@ pub mod ops;
 mod shape;
 mod storage;
 mod tape;
+mod tape_listing;
 mod tensor;
 mod window;
 
@@ -26,6 +27,7 @@ pub use error::{Error, Result};
 pub use ops::conv2d::{Conv2dOptions, ConvAlgorithm, conv2d_shape};
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};
-pub use tape::{Gradients, Node, Tape, TapeEntry, is_recording, no_grad};
+pub use tape::{Gradients, Node, is_recording, no_grad};
+pub use tape_listing::{Tape, TapeEntry};
 pub use tensor::{PendingValues, Tensor};
 pub use window::{Axis, Padding, Window};

@@ -53,74 +53,33 @@ impl Dataset {
         classes: impl IntoIterator<Item = S>,
     ) -> Result<Dataset> {
         let classes: Arc<[String]> = classes.into_iter().map(Into::into).collect();
-        let refuse = |what: &str, expected: String, got: String| Error::Shape {
-            what: what.into(),
-            expected,
-            got,
-        };
-        let pixels = shape
-            .iter()
-            .try_fold(1usize, |product, &size| product.checked_mul(size));
+        let refuse = |what: &str, expected: String, got: String| Error::Shape { what: what.into(), expected, got };
+        let pixels = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
         let Some(pixels) = pixels.filter(|&pixels| pixels > 0) else {
-            return Err(refuse(
-                "image shape [H, W, C]",
-                "three sizes of at least 1".into(),
-                format!("{shape:?}"),
-            ));
+            return Err(refuse("image shape [H, W, C]", "three sizes of at least 1".into(), format!("{shape:?}")));
         };
         if images.is_empty() {
-            return Err(Error::Empty {
-                what: "images".into(),
-            });
+            return Err(Error::Empty { what: "images".into() });
         }
         if classes.is_empty() {
-            return Err(Error::Empty {
-                what: "classes".into(),
-            });
+            return Err(Error::Empty { what: "classes".into() });
         }
         if !images.len().is_multiple_of(pixels) {
             let expected = format!("a multiple of {pixels} bytes for images of {shape:?}");
-            return Err(refuse(
-                "images",
-                expected,
-                format!("{} bytes", images.len()),
-            ));
+            return Err(refuse("images", expected, format!("{} bytes", images.len())));
         }
         let count = images.len() / pixels;
         if u32::try_from(count).is_err() {
-            return Err(refuse(
-                "images",
-                "fewer than 2^32".into(),
-                count.to_string(),
-            ));
+            return Err(refuse("images", "fewer than 2^32".into(), count.to_string()));
         }
         if labels.len() != count {
-            return Err(refuse(
-                "labels",
-                format!("{count}, one an image"),
-                labels.len().to_string(),
-            ));
+            return Err(refuse("labels", format!("{count}, one an image"), labels.len().to_string()));
         }
-        if let Some(index) = labels
-            .iter()
-            .position(|&label| label as usize >= classes.len())
-        {
+        if let Some(index) = labels.iter().position(|&label| label as usize >= classes.len()) {
             let label = labels[index];
-            return Err(Error::Label {
-                origin: "labels".into(),
-                index,
-                label,
-                classes: classes.len(),
-            });
+            return Err(Error::Label { origin: "labels".into(), index, label, classes: classes.len() });
         }
-        Ok(Dataset {
-            name: "dataset".into(),
-            images,
-            labels,
-            shape,
-            classes,
-            scale: 255.0,
-        })
+        Ok(Dataset { name: "dataset".into(), images, labels, shape, classes, scale: 255.0 })
     }
 
     /// The same data under another name, for messages and summaries.
@@ -135,10 +94,7 @@ impl Dataset {
     /// When `scale` is not a positive, finite number.
     #[track_caller]
     pub fn with_scale(mut self, scale: f32) -> Dataset {
-        assert!(
-            scale.is_finite() && scale > 0.0,
-            "with_scale: expected a positive, finite scale, got {scale}"
-        );
+        assert!(scale.is_finite() && scale > 0.0, "with_scale: expected a positive, finite scale, got {scale}");
         self.scale = scale;
         self
     }
@@ -219,11 +175,7 @@ impl Dataset {
     pub fn class_name(&self, label: u32) -> &str {
         match self.classes.get(label as usize) {
             Some(name) => name,
-            None => panic!(
-                "class_name: {} has {} classes, got label {label}",
-                self.name,
-                self.classes.len()
-            ),
+            None => panic!("class_name: {} has {} classes, got label {label}", self.name, self.classes.len()),
         }
     }
 
@@ -235,9 +187,7 @@ impl Dataset {
     /// ```
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
-        self.labels
-            .iter()
-            .for_each(|&label| counts[label as usize] += 1);
+        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
         counts
     }
 
@@ -298,10 +248,7 @@ impl Dataset {
     /// When `fraction` is not in 0..=1.
     #[track_caller]
     pub fn split(&self, fraction: f64, seed: u64) -> (Dataset, Dataset) {
-        assert!(
-            (0.0..=1.0).contains(&fraction),
-            "split: expected a fraction from 0 to 1, got {fraction}"
-        );
+        assert!((0.0..=1.0).contains(&fraction), "split: expected a fraction from 0 to 1, got {fraction}");
         // 0.29 of 100 is 28.999999999999996 in binary and must still give 29.
         let first = (self.len() as f64 * fraction + 1e-6).floor() as usize;
         let order = permutation(self.len(), seed);
@@ -311,12 +258,7 @@ impl Dataset {
 
     #[track_caller]
     fn check_index(&self, method: &str, index: usize) {
-        assert!(
-            index < self.len(),
-            "{method}: {} has {} images, got index {index}",
-            self.name,
-            self.len()
-        );
+        assert!(index < self.len(), "{method}: {} has {} images, got index {index}", self.name, self.len());
     }
 }
 
@@ -325,22 +267,10 @@ impl fmt::Display for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [h, w, c] = self.shape;
         let classes = self.classes.len();
-        write!(
-            f,
-            "{}: {} images of {h}x{w}x{c}, {classes} classes",
-            self.name,
-            self.len()
-        )?;
+        write!(f, "{}: {} images of {h}x{w}x{c}, {classes} classes", self.name, self.len())?;
         let counts = self.class_counts();
-        let (least, most) = (
-            counts.iter().min().unwrap_or(&0),
-            counts.iter().max().unwrap_or(&0),
-        );
-        if least == most {
-            write!(f, ", {least} each")
-        } else {
-            write!(f, ", {least} to {most} each")
-        }
+        let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+        if least == most { write!(f, ", {least} each") } else { write!(f, ", {least} to {most} each") }
     }
 }
 
@@ -377,39 +307,22 @@ mod tests {
     /// `count` images of 1×2×1 that hold their own index, labels 0, 1, 2, 0, ...
     fn numbered(count: usize) -> Dataset {
         let images = (0..count).flat_map(|i| [i as u8, i as u8]).collect();
-        Dataset::new(
-            images,
-            [1, 2, 1],
-            (0..count as u32).map(|i| i % 3).collect(),
-            ["a", "b", "c"],
-        )
-        .unwrap()
+        Dataset::new(images, [1, 2, 1], (0..count as u32).map(|i| i % 3).collect(), ["a", "b", "c"]).unwrap()
     }
 
     fn error(images: usize, shape: [usize; 3], labels: Vec<u32>, classes: &[&str]) -> String {
-        Dataset::new(vec![0; images], shape, labels, classes.iter().copied())
-            .unwrap_err()
-            .to_string()
+        Dataset::new(vec![0; images], shape, labels, classes.iter().copied()).unwrap_err().to_string()
     }
 
     #[test]
     fn new_checks_everything() {
-        assert_eq!(
-            error(0, [2, 2, 1], vec![], &["a"]),
-            "images: expected at least one, got none"
-        );
-        assert_eq!(
-            error(4, [2, 2, 1], vec![0], &[]),
-            "classes: expected at least one, got none"
-        );
+        assert_eq!(error(0, [2, 2, 1], vec![], &["a"]), "images: expected at least one, got none");
+        assert_eq!(error(4, [2, 2, 1], vec![0], &[]), "classes: expected at least one, got none");
         assert_eq!(
             error(5, [2, 2, 1], vec![0], &["a"]),
             "images: expected a multiple of 4 bytes for images of [2, 2, 1], got 5 bytes"
         );
-        assert_eq!(
-            error(8, [2, 2, 1], vec![0], &["a"]),
-            "labels: expected 2, one an image, got 1"
-        );
+        assert_eq!(error(8, [2, 2, 1], vec![0], &["a"]), "labels: expected 2, one an image, got 1");
         assert_eq!(
             error(8, [2, 2, 1], vec![0, 2], &["a", "b"]),
             "labels: label at index 1: expected a class from 0 to 1, got 2"
@@ -447,10 +360,7 @@ mod tests {
         let none = numbered(3).take(0);
         assert!(none.is_empty());
         assert_eq!(none.class_counts(), [0, 0, 0]);
-        assert_eq!(
-            none.to_string(),
-            "dataset: 0 images of 1x2x1, 3 classes, 0 each"
-        );
+        assert_eq!(none.to_string(), "dataset: 0 images of 1x2x1, 3 classes, 0 each");
         assert_eq!(none.shuffle(1), none);
         assert_eq!(none.split(0.5, 1).1, none);
     }
@@ -463,10 +373,7 @@ mod tests {
 
     #[test]
     fn summary_says_when_classes_differ() {
-        assert_eq!(
-            numbered(4).to_string(),
-            "dataset: 4 images of 1x2x1, 3 classes, 1 to 2 each"
-        );
+        assert_eq!(numbered(4).to_string(), "dataset: 4 images of 1x2x1, 3 classes, 1 to 2 each");
     }
 
     #[test]

@@ -57,14 +57,10 @@ impl Digits {
 static ALL: LazyLock<Dataset> = LazyLock::new(|| {
     let mut images = Vec::with_capacity(1797 * 64);
     let mut labels = Vec::with_capacity(1797);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_reader(GzDecoder::new(CSV));
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(GzDecoder::new(CSV));
     for row in reader.deserialize::<Vec<u8>>() {
         let row = row.expect("the embedded digits are CSV of small numbers");
-        let (&label, pixels) = row
-            .split_last()
-            .expect("a row of the embedded digits has a label");
+        let (&label, pixels) = row.split_last().expect("a row of the embedded digits has a label");
         images.extend_from_slice(pixels);
         labels.push(u32::from(label));
     }
@@ -82,10 +78,7 @@ mod tests {
     fn the_published_counts() {
         let digits = Digits::all();
         assert_eq!(digits.len(), 1797);
-        assert_eq!(
-            digits.class_counts(),
-            [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-        );
+        assert_eq!(digits.class_counts(), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         assert_eq!(digits.images().iter().max(), Some(&16));
     }
 
@@ -93,10 +86,7 @@ mod tests {
     #[test]
     fn the_first_image() {
         let digits = Digits::all();
-        assert_eq!(
-            digits.image(0)[..16],
-            [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0]
-        );
+        assert_eq!(digits.image(0)[..16], [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0]);
         assert_eq!(digits.class_name(digits.label(0)), "0");
     }
 

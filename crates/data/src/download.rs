@@ -55,13 +55,7 @@ pub(crate) fn fetch(dataset: &Published, mirrors: &[&str], folder: &Path) -> Res
 }
 
 /// Tries the mirrors for one file.
-fn fetch_file(
-    agent: &Agent,
-    dataset: &Published,
-    file: &PublishedFile,
-    mirrors: &[&str],
-    folder: &Path,
-) -> Result<()> {
+fn fetch_file(agent: &Agent, dataset: &Published, file: &PublishedFile, mirrors: &[&str], folder: &Path) -> Result<()> {
     let name = file.name() + ".gz";
     let mut reasons = Vec::new();
     for mirror in mirrors {
@@ -69,10 +63,8 @@ fn fetch_file(
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the user's umask
-        let mut temporary = builder
-            .prefix(".download-")
-            .tempfile_in(folder)
-            .map_err(|error| Error::io(folder, error))?;
+        let mut temporary =
+            builder.prefix(".download-").tempfile_in(folder).map_err(|error| Error::io(folder, error))?;
         if let Err(reason) = transfer(agent, &url, dataset.name, &name, temporary.as_file_mut()) {
             reasons.push(format!("{url}: {reason}"));
             continue;
@@ -80,80 +72,42 @@ fn fetch_file(
         match idx::read(temporary.path()).map(|idx| idx.sha256()) {
             Ok(hash) if hash == file.sha256 => {
                 let path = folder.join(&name);
-                temporary
-                    .as_file()
-                    .sync_all()
-                    .map_err(|error| Error::io(&path, error))?;
-                temporary
-                    .persist(&path)
-                    .map_err(|error| Error::io(&path, error.error))?;
+                temporary.as_file().sync_all().map_err(|error| Error::io(&path, error))?;
+                temporary.persist(&path).map_err(|error| Error::io(&path, error.error))?;
                 return Ok(());
             }
             Ok(hash) => {
-                reasons.push(format!(
-                    "{url}: SHA-256 of the content: expected {}, got {hash}",
-                    file.sha256
-                ));
+                reasons.push(format!("{url}: SHA-256 of the content: expected {}, got {hash}", file.sha256));
             }
-            Err(Error::Malformed {
-                offset,
-                what,
-                expected,
-                got,
-                ..
-            }) => {
-                reasons.push(format!(
-                    "{url}: at byte {offset}: {what}: expected {expected}, got {got}"
-                ));
+            Err(Error::Malformed { offset, what, expected, got, .. }) => {
+                reasons.push(format!("{url}: at byte {offset}: {what}: expected {expected}, got {got}"));
             }
             Err(error) => return Err(error),
         }
     }
-    Err(Error::Download {
-        file: name,
-        reasons,
-    })
+    Err(Error::Download { file: name, reasons })
 }
 
 /// Copies what `url` gives into `to`, with a bar on a terminal.
-fn transfer(
-    agent: &Agent,
-    url: &str,
-    dataset: &str,
-    name: &str,
-    to: &mut impl Write,
-) -> Result<(), String> {
+fn transfer(agent: &Agent, url: &str, dataset: &str, name: &str, to: &mut impl Write) -> Result<(), String> {
     let mut response = agent.get(url).call().map_err(|error| error.to_string())?;
     let length = response.body().content_length();
     if let Some(length) = length.filter(|&length| length > MAX_DOWNLOAD) {
-        return Err(format!(
-            "length: expected at most {MAX_DOWNLOAD} bytes, got {length}"
-        ));
+        return Err(format!("length: expected at most {MAX_DOWNLOAD} bytes, got {length}"));
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
-    let bar = length
-        .map_or_else(ProgressBar::no_length, ProgressBar::new)
-        .with_message(format!("{dataset} {name}"));
+    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new).with_message(format!("{dataset} {name}"));
     let bar = bar.with_style(style.expect("the template is a constant that a test has seen"));
     // One byte more than allowed tells a body that is too long from one that just fits.
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_DOWNLOAD + 1)
-        .reader()
-        .take(MAX_DOWNLOAD + 1);
+    let body = response.body_mut().with_config().limit(MAX_DOWNLOAD + 1).reader().take(MAX_DOWNLOAD + 1);
     let copied = io::copy(&mut bar.wrap_read(body), to);
     bar.finish_and_clear();
     let copied = copied.map_err(|error| error.to_string())?;
     if copied > MAX_DOWNLOAD {
-        return Err(format!(
-            "length: expected at most {MAX_DOWNLOAD} bytes, got more"
-        ));
+        return Err(format!("length: expected at most {MAX_DOWNLOAD} bytes, got more"));
     }
     match length {
-        Some(length) if length != copied => {
-            Err(format!("length: expected {length} bytes, got {copied}"))
-        }
+        Some(length) if length != copied => Err(format!("length: expected {length} bytes, got {copied}")),
         _ => Ok(()),
     }
 }
@@ -184,10 +138,7 @@ mod tests {
     }
 
     fn ok(body: &[u8]) -> Vec<u8> {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         [head.as_bytes(), body].concat()
     }
 
@@ -195,16 +146,12 @@ mod tests {
     fn good_mirror(answers: usize) -> String {
         let source = tempfile::tempdir().unwrap();
         write_tiny(source.path(), "-", true);
-        serve(answers, move |name| {
-            ok(&std::fs::read(source.path().join(name)).unwrap())
-        })
+        serve(answers, move |name| ok(&std::fs::read(source.path().join(name)).unwrap()))
     }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -227,9 +174,7 @@ mod tests {
     #[test]
     fn the_next_mirror_makes_up_for_a_bad_one() {
         let folder = tempfile::tempdir().unwrap();
-        let absent = serve(4, |_| {
-            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()
-        });
+        let absent = serve(4, |_| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec());
         fetch(&tiny(), &[&absent, &good_mirror(4)], folder.path()).unwrap();
         assert_eq!(names(folder.path()).len(), 4);
     }
@@ -240,12 +185,9 @@ mod tests {
         let other = idx::Idx::new(vec![1, 2, 2], vec![1; 4]).unwrap().to_bytes();
         let page = serve(1, |_| ok(b"<!DOCTYPE html>"));
         let other = serve(1, move |_| ok(&gzip(&other)));
-        let cut = serve(1, |_| {
-            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nshort".to_vec()
-        });
-        let huge = serve(1, |_| {
-            b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n".to_vec()
-        });
+        let cut = serve(1, |_| b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nshort".to_vec());
+        let huge =
+            serve(1, |_| b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\nConnection: close\r\n\r\n".to_vec());
         let mirrors = [&*page, &*other, &*cut, &*huge, "http://127.0.0.1:1/"];
         match fetch(&tiny(), &mirrors, folder.path()).unwrap_err() {
             Error::Download { file, reasons } => {
@@ -253,18 +195,11 @@ mod tests {
                 assert_eq!(reasons.len(), 5, "{reasons:?}");
                 assert!(reasons[0].contains("magic number"), "{reasons:?}");
                 assert!(reasons[1].contains("SHA-256"), "{reasons:?}");
-                assert!(
-                    reasons[3].contains("at most 67108864 bytes, got 99999999999"),
-                    "{reasons:?}"
-                );
+                assert!(reasons[3].contains("at most 67108864 bytes, got 99999999999"), "{reasons:?}");
             }
             other => panic!("{other}"),
         }
-        assert_eq!(
-            names(folder.path()),
-            [""; 0],
-            "no file, not even a temporary one"
-        );
+        assert_eq!(names(folder.path()), [""; 0], "no file, not even a temporary one");
     }
 
     /// A body without a length that never ends is cut off at the limit.
@@ -276,14 +211,7 @@ mod tests {
             answer
         });
         let mut received = Vec::new();
-        let reason = transfer(
-            &Agent::new_with_defaults(),
-            &url,
-            "Tiny",
-            "file",
-            &mut received,
-        )
-        .unwrap_err();
+        let reason = transfer(&Agent::new_with_defaults(), &url, "Tiny", "file", &mut received).unwrap_err();
         assert!(reason.contains("at most 67108864 bytes"), "{reason}");
     }
 }

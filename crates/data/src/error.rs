@@ -138,10 +138,13 @@ pub enum Error {
 impl Error {
     /// Wraps an error of the operating system with the path it is about.
     pub(crate) fn io(path: &Path, source: io::Error) -> Error {
-        Error::Io {
-            path: path.to_path_buf(),
-            source,
-        }
+        Error::Io { path: path.to_path_buf(), source }
+    }
+}
+
+impl From<Error> for tilegrad_core::Error {
+    fn from(error: Error) -> tilegrad_core::Error {
+        tilegrad_core::Error::Data(std::sync::Arc::new(error))
     }
 }
 
@@ -164,11 +167,7 @@ struct MissingMessage<'a> {
 
 impl fmt::Display for MissingMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} was not found\n  wanted in one folder (each may end in .gz):",
-            self.dataset
-        )?;
+        write!(f, "{} was not found\n  wanted in one folder (each may end in .gz):", self.dataset)?;
         for file in self.files {
             write!(f, "\n    {file}")?;
         }
@@ -195,10 +194,7 @@ mod tests {
         let error = Error::Missing {
             dataset: "MNIST",
             files: vec!["train-images-idx3-ubyte".into()],
-            tried: vec![Tried {
-                folder: "/data/mnist".into(),
-                reason: "no such folder".into(),
-            }],
+            tried: vec![Tried { folder: "/data/mnist".into(), reason: "no such folder".into() }],
             help: vec!["set TILEGRAD_DATA".into()],
         };
         assert_eq!(
@@ -217,24 +213,13 @@ mod tests {
             expected: "at least 1".into(),
             got: "0".into(),
         };
-        assert_eq!(
-            error.to_string(),
-            "a/b: at byte 4: width: expected at least 1, got 0"
-        );
+        assert_eq!(error.to_string(), "a/b: at byte 4: width: expected at least 1, got 0");
     }
 
     #[test]
     fn label_names_index_label_and_range() {
-        let error = Error::Label {
-            origin: "labels".into(),
-            index: 7,
-            label: 12,
-            classes: 10,
-        };
-        assert_eq!(
-            error.to_string(),
-            "labels: label at index 7: expected a class from 0 to 9, got 12"
-        );
+        let error = Error::Label { origin: "labels".into(), index: 7, label: 12, classes: 10 };
+        assert_eq!(error.to_string(), "labels: label at index 7: expected a class from 0 to 9, got 12");
     }
 
     #[test]

@@ -96,33 +96,16 @@ impl Idx {
     /// # Ok::<(), tilegrad_data::Error>(())
     /// ```
     pub fn new(shape: Vec<usize>, values: Vec<u8>) -> Result<Idx> {
-        let refuse = |expected: String, got: String| {
-            Err(Error::Shape {
-                what: "IDX values".into(),
-                expected,
-                got,
-            })
-        };
+        let refuse = |expected: String, got: String| Err(Error::Shape { what: "IDX values".into(), expected, got });
         if shape.is_empty() || shape.len() > 255 {
-            return refuse(
-                "1 to 255 dimensions".into(),
-                format!("{} dimensions", shape.len()),
-            );
+            return refuse("1 to 255 dimensions".into(), format!("{} dimensions", shape.len()));
         }
         if let Some(size) = shape.iter().find(|&&size| u32::try_from(size).is_err()) {
-            return refuse(
-                "dimensions under 2^32".into(),
-                format!("a dimension of {size}"),
-            );
+            return refuse("dimensions under 2^32".into(), format!("a dimension of {size}"));
         }
-        let count = shape
-            .iter()
-            .try_fold(1usize, |count, &size| count.checked_mul(size));
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
         if count != Some(values.len()) {
-            return refuse(
-                format!("as many as the shape {shape:?} holds"),
-                format!("{} values", values.len()),
-            );
+            return refuse(format!("as many as the shape {shape:?} holds"), format!("{} values", values.len()));
         }
         Ok(Idx { shape, values })
     }
@@ -156,10 +139,7 @@ impl Idx {
         let mut hash = Sha256::new();
         hash.update(self.header());
         hash.update(&self.values);
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn header(&self) -> Vec<u8> {
@@ -178,10 +158,7 @@ mod tests {
     #[test]
     fn the_checksum_is_the_decompressed_files() {
         let idx = Idx::new(vec![1], vec![5]).unwrap();
-        let hash: String = Sha256::digest(idx.to_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash: String = Sha256::digest(idx.to_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(idx.sha256(), hash);
     }
 

@@ -35,9 +35,7 @@ impl Places {
     pub(crate) fn of(dataset: &Published, named: Option<PathBuf>) -> Places {
         Places {
             named,
-            variable: std::env::var_os(DATA_VARIABLE)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from),
+            variable: std::env::var_os(DATA_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from),
             system: dataset.system.iter().map(PathBuf::from).collect(),
             cache: dirs::cache_dir().map(|cache| cache.join("tilegrad").join(dataset.folder)),
         }
@@ -49,15 +47,8 @@ impl Places {
         if let Some(named) = &self.named {
             return vec![own(named.clone()), own(named.join(dataset.folder))];
         }
-        let variable = self
-            .variable
-            .iter()
-            .flat_map(|root| [root.join(dataset.folder), root.clone()])
-            .map(own);
-        let kept = self.system.iter().chain(&self.cache).map(|path| Folder {
-            path: path.clone(),
-            chosen: false,
-        });
+        let variable = self.variable.iter().flat_map(|root| [root.join(dataset.folder), root.clone()]).map(own);
+        let kept = self.system.iter().chain(&self.cache).map(|path| Folder { path: path.clone(), chosen: false });
         variable.chain(kept).collect()
     }
 }
@@ -91,11 +82,7 @@ pub(crate) fn find(
     places: &Places,
 ) -> Result<Result<Found, Vec<Tried>>> {
     let mut tried = Vec::new();
-    for Folder {
-        path: folder,
-        chosen,
-    } in places.folders(dataset)
-    {
+    for Folder { path: folder, chosen } in places.folders(dataset) {
         let files = match files_in(&folder, dataset) {
             Ok(files) => files,
             Err(reason) => {
@@ -109,23 +96,12 @@ pub(crate) fn find(
             && idx::read(&files[TEST_LABELS])?.sha256() == twin.files[TEST_LABELS].sha256
         {
             if places.named.is_some() {
-                return Err(Error::WrongDataset {
-                    folder,
-                    expected: dataset.name,
-                    got: twin.name,
-                });
+                return Err(Error::WrongDataset { folder, expected: dataset.name, got: twin.name });
             }
-            tried.push(Tried {
-                folder,
-                reason: format!("holds {}", twin.name),
-            });
+            tried.push(Tried { folder, reason: format!("holds {}", twin.name) });
             continue;
         }
-        return Ok(Ok(Found {
-            folder,
-            files,
-            chosen,
-        }));
+        return Ok(Ok(Found { folder, files, chosen }));
     }
     Ok(Err(tried))
 }
@@ -133,29 +109,13 @@ pub(crate) fn find(
 /// The paths of the four files in `folder`, or what is wrong with it.
 fn files_in(folder: &Path, dataset: &Published) -> Result<[PathBuf; 4], String> {
     if !folder.is_dir() {
-        return Err(if folder.exists() {
-            "not a folder"
-        } else {
-            "no such folder"
-        }
-        .into());
+        return Err(if folder.exists() { "not a folder" } else { "no such folder" }.into());
     }
-    let found: Vec<Option<PathBuf>> = dataset
-        .files
-        .iter()
-        .map(|file| file_in(folder, file))
-        .collect();
-    let lacks: Vec<String> = dataset
-        .files
-        .iter()
-        .zip(&found)
-        .filter(|(_, found)| found.is_none())
-        .map(|(file, _)| file.name())
-        .collect();
+    let found: Vec<Option<PathBuf>> = dataset.files.iter().map(|file| file_in(folder, file)).collect();
+    let lacks: Vec<String> =
+        dataset.files.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(file, _)| file.name()).collect();
     let found: Vec<PathBuf> = found.into_iter().flatten().collect();
-    found
-        .try_into()
-        .map_err(|_| format!("lacks {}", lacks.join(", ")))
+    found.try_into().map_err(|_| format!("lacks {}", lacks.join(", ")))
 }
 
 /// The path of one file: plain or gzipped, with `-` as published or with `.` as some mirrors have it.
@@ -163,9 +123,7 @@ pub(crate) fn file_in(folder: &Path, file: &PublishedFile) -> Option<PathBuf> {
     // Plain files first: they read faster.
     ["", ".gz"]
         .into_iter()
-        .flat_map(|gz| {
-            ["-", "."].map(|dash| folder.join(format!("{}{dash}{}{gz}", file.stem, file.ending)))
-        })
+        .flat_map(|gz| ["-", "."].map(|dash| folder.join(format!("{}{dash}{}{gz}", file.stem, file.ending))))
         .find(|path| path.is_file())
 }
 
@@ -175,11 +133,7 @@ mod tests {
     use crate::published::tests::{tiny, write_tiny};
 
     fn places(variable: &Path, cache: &Path) -> Places {
-        Places {
-            variable: Some(variable.into()),
-            cache: Some(cache.into()),
-            ..Places::default()
-        }
+        Places { variable: Some(variable.into()), cache: Some(cache.into()), ..Places::default() }
     }
 
     #[test]
@@ -187,33 +141,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (variable, cache) = (root.path().join("data"), root.path().join("cache"));
         let dataset = tiny();
-        let at = |places: &Places| {
-            find(&dataset, None, places)
-                .unwrap()
-                .map(|found| found.folder)
-        };
+        let at = |places: &Places| find(&dataset, None, places).unwrap().map(|found| found.folder);
         let places = places(&variable, &cache);
 
         let tried = at(&places).unwrap_err();
         let folders: Vec<_> = tried.iter().map(|tried| tried.folder.clone()).collect();
-        assert_eq!(
-            folders,
-            [variable.join("tiny"), variable.clone(), cache.clone()]
-        );
+        assert_eq!(folders, [variable.join("tiny"), variable.clone(), cache.clone()]);
         assert!(tried.iter().all(|tried| tried.reason == "no such folder"));
 
         for folder in [&cache, &variable, &variable.join("tiny")] {
             write_tiny(folder, "-", false);
-            assert_eq!(
-                &at(&places).unwrap(),
-                folder,
-                "the one written last comes before those before it"
-            );
+            assert_eq!(&at(&places).unwrap(), folder, "the one written last comes before those before it");
         }
-        let system = Places {
-            system: vec![cache.clone()],
-            ..Places::default()
-        };
+        let system = Places { system: vec![cache.clone()], ..Places::default() };
         assert_eq!(at(&system).unwrap(), cache);
     }
 
@@ -224,23 +164,12 @@ mod tests {
         write_tiny(&cache, "-", false);
         let named = root.path().join("named");
         std::fs::create_dir(&named).unwrap();
-        let places = Places {
-            named: Some(named.clone()),
-            cache: Some(cache),
-            ..Places::default()
-        };
+        let places = Places { named: Some(named.clone()), cache: Some(cache), ..Places::default() };
         let tried = find(&tiny(), None, &places).unwrap().unwrap_err();
         assert_eq!(tried[0].folder, named);
-        assert!(
-            tried[0]
-                .reason
-                .starts_with("lacks train-images-idx3-ubyte, train-labels-idx1-ubyte")
-        );
+        assert!(tried[0].reason.starts_with("lacks train-images-idx3-ubyte, train-labels-idx1-ubyte"));
         write_tiny(&named.join("tiny"), "-", false);
-        assert_eq!(
-            find(&tiny(), None, &places).unwrap().unwrap().folder,
-            named.join("tiny")
-        );
+        assert_eq!(find(&tiny(), None, &places).unwrap().unwrap().folder, named.join("tiny"));
     }
 
     #[test]
@@ -250,10 +179,7 @@ mod tests {
             write_tiny(root.path(), dash, gz);
             assert!(files_in(root.path(), &tiny()).is_ok(), "{dash} {gz}");
             std::fs::remove_file(file_in(root.path(), &tiny().files[3]).unwrap()).unwrap();
-            assert_eq!(
-                files_in(root.path(), &tiny()),
-                Err("lacks t10k-labels-idx1-ubyte".into())
-            );
+            assert_eq!(files_in(root.path(), &tiny()), Err("lacks t10k-labels-idx1-ubyte".into()));
         }
     }
 
@@ -261,35 +187,15 @@ mod tests {
     fn the_other_datasets_files_are_noticed() {
         let root = tempfile::tempdir().unwrap();
         write_tiny(root.path(), "-", false);
-        let wanted = Published {
-            name: "Other",
-            folder: "other",
-            ..tiny()
-        };
+        let wanted = Published { name: "Other", folder: "other", ..tiny() };
         let tiny = tiny();
 
-        let named = Places {
-            named: Some(root.path().into()),
-            ..Places::default()
-        };
+        let named = Places { named: Some(root.path().into()), ..Places::default() };
         let error = find(&wanted, Some(&tiny), &named).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::WrongDataset {
-                    expected: "Other",
-                    got: "Tiny",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, Error::WrongDataset { expected: "Other", got: "Tiny", .. }), "{error}");
 
         // A folder that the variable names may be meant for another dataset: the search goes on.
-        let variable = Places {
-            variable: Some(root.path().into()),
-            ..Places::default()
-        };
+        let variable = Places { variable: Some(root.path().into()), ..Places::default() };
         let tried = find(&wanted, Some(&tiny), &variable).unwrap().unwrap_err();
         assert_eq!(tried[1].reason, "holds Tiny");
     }

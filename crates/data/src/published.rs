@@ -54,30 +54,10 @@ impl PublishedFile {
 pub(crate) const fn files(sha256: [&'static str; 4]) -> [PublishedFile; 4] {
     let [train_images, train_labels, test_images, test_labels] = sha256;
     [
-        PublishedFile {
-            stem: "train-images",
-            ending: "idx3-ubyte",
-            rank: 3,
-            sha256: train_images,
-        },
-        PublishedFile {
-            stem: "train-labels",
-            ending: "idx1-ubyte",
-            rank: 1,
-            sha256: train_labels,
-        },
-        PublishedFile {
-            stem: "t10k-images",
-            ending: "idx3-ubyte",
-            rank: 3,
-            sha256: test_images,
-        },
-        PublishedFile {
-            stem: "t10k-labels",
-            ending: "idx1-ubyte",
-            rank: 1,
-            sha256: test_labels,
-        },
+        PublishedFile { stem: "train-images", ending: "idx3-ubyte", rank: 3, sha256: train_images },
+        PublishedFile { stem: "train-labels", ending: "idx1-ubyte", rank: 1, sha256: train_labels },
+        PublishedFile { stem: "t10k-images", ending: "idx3-ubyte", rank: 3, sha256: test_images },
+        PublishedFile { stem: "t10k-labels", ending: "idx1-ubyte", rank: 1, sha256: test_labels },
     ]
 }
 
@@ -99,12 +79,7 @@ pub struct Finder {
 
 impl Finder {
     pub(crate) fn new(dataset: &'static Published, twin: Option<&'static Published>) -> Finder {
-        Finder {
-            dataset,
-            twin,
-            dir: None,
-            offline: false,
-        }
+        Finder { dataset, twin, dir: None, offline: false }
     }
 
     /// Reads from this folder, or from its subfolder of the dataset's name, and from nowhere else.
@@ -144,37 +119,20 @@ impl Finder {
                 // What is in the cache is checked file by file, and only what is not right is fetched.
                 _ => {
                     crate::download::fetch(self.dataset, self.dataset.mirrors, cache)?;
-                    let only_cache = Places {
-                        cache: Some(cache.clone()),
-                        ..Places::default()
-                    };
+                    let only_cache = Places { cache: Some(cache.clone()), ..Places::default() };
                     let found = find(self.dataset, self.twin, &only_cache)?;
-                    read(
-                        self.dataset,
-                        &found.map_err(|tried| self.missing(places, tried))?,
-                    )
+                    read(self.dataset, &found.map_err(|tried| self.missing(places, tried))?)
                 }
             };
         }
-        read(
-            self.dataset,
-            &found.map_err(|tried| self.missing(places, tried))?,
-        )
+        read(self.dataset, &found.map_err(|tried| self.missing(places, tried))?)
     }
 
     fn missing(&self, places: &Places, tried: Vec<crate::error::Tried>) -> Error {
-        let Published {
-            name,
-            folder,
-            package,
-            ..
-        } = self.dataset;
+        let Published { name, folder, package, .. } = self.dataset;
         let mut help = Vec::new();
         if places.named.is_some() {
-            help.push(
-                "put the files there, or load without a folder to have the usual ones searched"
-                    .into(),
-            );
+            help.push("put the files there, or load without a folder to have the usual ones searched".into());
         } else {
             help.push(format!(
                 "set {DATA_VARIABLE} to a folder that holds the files, or that holds them in a subfolder {folder}"
@@ -183,20 +141,13 @@ impl Finder {
                 help.push((*package).into());
             }
             if self.offline {
-                help.push(
-                    "load without `offline` to have them downloaded (feature `download`)".into(),
-                );
+                help.push("load without `offline` to have them downloaded (feature `download`)".into());
             } else if cfg!(not(feature = "download")) {
                 help.push("build tilegrad with the feature `download` to have them fetched into the cache".into());
             }
             help.push("in a checkout of tilegrad, run scripts/setup.sh".into());
         }
-        Error::Missing {
-            dataset: name,
-            files: self.dataset.files.each_ref().map(|f| f.name()).into(),
-            tried,
-            help,
-        }
+        Error::Missing { dataset: name, files: self.dataset.files.each_ref().map(|f| f.name()).into(), tried, help }
     }
 }
 
@@ -209,11 +160,7 @@ fn read(dataset: &Published, found: &Found) -> Result<TrainTest> {
         let hash = idx.sha256();
         if hash != file.sha256 {
             if !found.chosen {
-                return Err(Error::Checksum {
-                    path: path.clone(),
-                    expected: file.sha256.into(),
-                    got: hash,
-                });
+                return Err(Error::Checksum { path: path.clone(), expected: file.sha256.into(), got: hash });
             }
             official = false;
         }
@@ -221,10 +168,7 @@ fn read(dataset: &Published, found: &Found) -> Result<TrainTest> {
     }
     let mut contents = contents.into_iter();
     let mut part = |which: &str, [images, labels]: [&Path; 2]| {
-        let (image_idx, label_idx) = contents
-            .next()
-            .zip(contents.next())
-            .expect("four files were read");
+        let (image_idx, label_idx) = contents.next().zip(contents.next()).expect("four files were read");
         pair(dataset, image_idx, images, label_idx, labels)
             .map(|data| data.with_name(format!("{} {which}", dataset.name)))
     };
@@ -237,12 +181,7 @@ fn read(dataset: &Published, found: &Found) -> Result<TrainTest> {
             got: format!("{:?}", test.shape()),
         });
     }
-    Ok(TrainTest {
-        train,
-        test,
-        folder: Some(found.folder.clone()),
-        official,
-    })
+    Ok(TrainTest { train, test, folder: Some(found.folder.clone()), official })
 }
 
 /// Images `(N, H, W)` and labels `(N,)` as a dataset of `(N, H, W, 1)`, with faults told in terms of the files.
@@ -255,9 +194,7 @@ fn pair(
 ) -> Result<Dataset> {
     let (count, h, w) = (images.shape()[0], images.shape()[1], images.shape()[2]);
     if count == 0 {
-        return Err(Error::Empty {
-            what: image_path.display().to_string(),
-        });
+        return Err(Error::Empty { what: image_path.display().to_string() });
     }
     if labels.shape()[0] != count {
         return Err(Error::Malformed {
@@ -269,21 +206,11 @@ fn pair(
         });
     }
     let labels = labels.values().iter().copied().map(u32::from).collect();
-    Dataset::new(images.into_values(), [h, w, 1], labels, dataset.classes).map_err(|error| {
-        match error {
-            Error::Label {
-                index,
-                label,
-                classes,
-                ..
-            } => Error::Label {
-                origin: label_path.display().to_string(),
-                index,
-                label,
-                classes,
-            },
-            other => other,
+    Dataset::new(images.into_values(), [h, w, 1], labels, dataset.classes).map_err(|error| match error {
+        Error::Label { index, label, classes, .. } => {
+            Error::Label { origin: label_path.display().to_string(), index, label, classes }
         }
+        other => other,
     })
 }
 
@@ -337,23 +264,15 @@ pub(crate) mod tests {
 
     fn load(places: &Places) -> Result<TrainTest> {
         let dataset: &'static Published = Box::leak(Box::new(tiny()));
-        Finder::new(dataset, None)
-            .offline()
-            .load_from_places(places)
+        Finder::new(dataset, None).offline().load_from_places(places)
     }
 
     fn named(folder: &Path) -> Places {
-        Places {
-            named: Some(folder.into()),
-            ..Places::default()
-        }
+        Places { named: Some(folder.into()), ..Places::default() }
     }
 
     fn cached(folder: &Path) -> Places {
-        Places {
-            cache: Some(folder.into()),
-            ..Places::default()
-        }
+        Places { cache: Some(folder.into()), ..Places::default() }
     }
 
     #[test]
@@ -363,10 +282,7 @@ pub(crate) mod tests {
         let data = load(&cached(folder.path())).unwrap();
         assert!(data.official);
         assert_eq!(data.folder.as_deref(), Some(folder.path()));
-        assert_eq!(
-            (data.train.shape(), data.train.labels()),
-            ([2, 2, 1], &[0, 9, 4][..])
-        );
+        assert_eq!((data.train.shape(), data.train.labels()), ([2, 2, 1], &[0, 9, 4][..]));
         assert_eq!(data.test.image(1), [104, 105, 106, 107]);
         assert_eq!(data.test.name(), "Tiny test");
     }
@@ -376,11 +292,7 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_tiny(folder.path(), "-", false);
         let labels = idx::Idx::new(vec![3], vec![1, 1, 1]).unwrap();
-        std::fs::write(
-            folder.path().join("train-labels-idx1-ubyte"),
-            labels.to_bytes(),
-        )
-        .unwrap();
+        std::fs::write(folder.path().join("train-labels-idx1-ubyte"), labels.to_bytes()).unwrap();
         let data = load(&named(folder.path())).unwrap();
         assert!(!data.official);
         assert_eq!(data.train.labels(), [1, 1, 1]);
@@ -395,10 +307,7 @@ pub(crate) mod tests {
             write_tiny(folder.path(), "-", false);
             let idx = idx::Idx::new(shape.to_vec(), values).unwrap();
             std::fs::write(folder.path().join(name), idx.to_bytes()).unwrap();
-            load(&named(folder.path()))
-                .unwrap_err()
-                .to_string()
-                .replace(&folder.path().display().to_string(), "D")
+            load(&named(folder.path())).unwrap_err().to_string().replace(&folder.path().display().to_string(), "D")
         };
         assert_eq!(
             put("train-labels-idx1-ubyte", &[2], vec![0, 0]),
@@ -426,25 +335,12 @@ pub(crate) mod tests {
     #[test]
     fn missing_tells_where_it_looked_and_what_helps() {
         let folder = tempfile::tempdir().unwrap();
-        let message = load(&cached(&folder.path().join("none")))
-            .unwrap_err()
-            .to_string();
-        for part in [
-            "Tiny was not found",
-            "t10k-labels-idx1-ubyte",
-            "none (no such folder)",
-            "TILEGRAD_DATA",
-        ] {
+        let message = load(&cached(&folder.path().join("none"))).unwrap_err().to_string();
+        for part in ["Tiny was not found", "t10k-labels-idx1-ubyte", "none (no such folder)", "TILEGRAD_DATA"] {
             assert!(message.contains(part), "{part} in\n{message}");
         }
         let message = load(&named(folder.path())).unwrap_err().to_string();
-        assert!(
-            message.contains("lacks train-images-idx3-ubyte"),
-            "{message}"
-        );
-        assert!(
-            !message.contains("TILEGRAD_DATA"),
-            "no variable would help a named folder\n{message}"
-        );
+        assert!(message.contains("lacks train-images-idx3-ubyte"), "{message}");
+        assert!(!message.contains("TILEGRAD_DATA"), "no variable would help a named folder\n{message}");
     }
 }

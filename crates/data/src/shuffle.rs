@@ -86,13 +86,7 @@ mod tests {
         let numbers: Vec<u64> = (0..5).map(|_| random.next_u64()).collect();
         assert_eq!(
             numbers,
-            [
-                6457827717110365317,
-                3203168211198807973,
-                9817491932198370423,
-                4593380528125082431,
-                16408922859458223821
-            ]
+            [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
         );
     }
 
@@ -120,10 +114,7 @@ mod tests {
             *counts.entry(permutation(4, seed)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 24);
-        let chi_squared: f64 = counts
-            .values()
-            .map(|&n| (f64::from(n) - 10_000.0).powi(2) / 10_000.0)
-            .sum();
+        let chi_squared: f64 = counts.values().map(|&n| (f64::from(n) - 10_000.0).powi(2) / 10_000.0).sum();
         assert!(chi_squared < 49.7, "chi-squared {chi_squared}");
     }
 

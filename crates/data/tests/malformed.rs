@@ -11,10 +11,7 @@ use tilegrad_data::{Error, idx};
 fn cases() -> (PathBuf, bool) {
     match std::env::var_os("TILEGRAD_CASES_DIR") {
         Some(folder) => (Path::new(&folder).join("malformed"), false),
-        None => (
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/malformed"),
-            true,
-        ),
+        None => (Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/malformed"), true),
     }
 }
 
@@ -22,18 +19,13 @@ fn cases() -> (PathBuf, bool) {
 fn every_case_ends_as_its_manifest_says() {
     let (folder, own) = cases();
     let manifest = folder.join("manifest.json");
-    let text = std::fs::read_to_string(&manifest)
-        .unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
+    let text = std::fs::read_to_string(&manifest).unwrap_or_else(|error| panic!("{}: {error}", manifest.display()));
     let manifest: serde_json::Value = serde_json::from_str(&text).expect("the manifest is JSON");
 
     let mut seen = 0;
     let mut faults = Vec::new();
     for case in manifest.as_array().expect("the manifest is an array") {
-        let field = |name: &str| {
-            case[name]
-                .as_str()
-                .unwrap_or_else(|| panic!("{case} lacks {name}"))
-        };
+        let field = |name: &str| case[name].as_str().unwrap_or_else(|| panic!("{case} lacks {name}"));
         if !matches!(field("kind"), "idx" | "gz") {
             continue;
         }
@@ -46,9 +38,7 @@ fn every_case_ends_as_its_manifest_says() {
         }
         match (field("expect"), &result) {
             ("accept", Err(error)) => faults.push(format!("{}: refused: {error}", field("file"))),
-            ("reject", Ok(idx)) => {
-                faults.push(format!("{}: read as {:?}", field("file"), idx.shape()))
-            }
+            ("reject", Ok(idx)) => faults.push(format!("{}: read as {:?}", field("file"), idx.shape())),
             ("accept" | "reject" | "policy", _) => {}
             (other, _) => panic!("{}: unknown expectation {other:?}", field("file")),
         }
@@ -58,19 +48,12 @@ fn every_case_ends_as_its_manifest_says() {
             let named = message.contains(&path.display().to_string());
             // A message that quotes a hostile header must stay one that can be read.
             if !matches!(error, Error::Malformed { .. }) || !named || message.len() > 1000 {
-                faults.push(format!(
-                    "{}: not a message about the file: {message}",
-                    field("file")
-                ));
+                faults.push(format!("{}: not a message about the file: {message}", field("file")));
             }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(
-        seen >= if own { 20 } else { 1 },
-        "only {seen} cases in {}",
-        folder.display()
-    );
+    assert!(seen >= if own { 20 } else { 1 }, "only {seen} cases in {}", folder.display());
     if let Some(peak) = peak_memory() {
         assert!(peak < 300 << 20, "{} MiB of memory", peak >> 20);
     }
@@ -82,25 +65,11 @@ fn choices() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/malformed/idx");
     // Rank 2 is sound IDX, and no file of images.
     assert_eq!(idx::read(folder.join("rank_2")).unwrap().shape(), [2, 784]);
-    assert!(matches!(
-        idx::read_rank(folder.join("rank_2"), 3),
-        Err(Error::Malformed { offset: 3, .. })
-    ));
+    assert!(matches!(idx::read_rank(folder.join("rank_2"), 3), Err(Error::Malformed { offset: 3, .. })));
     // A file without images is read; a dataset without images is refused.
-    assert_eq!(
-        idx::read_rank(folder.join("zero_images"), 3)
-            .unwrap()
-            .shape(),
-        [0, 28, 28]
-    );
+    assert_eq!(idx::read_rank(folder.join("zero_images"), 3).unwrap().shape(), [0, 28, 28]);
     // What a file is shows in its bytes, not in its name.
-    assert_eq!(
-        idx::read(folder.join("gzip_with_plain_name"))
-            .unwrap()
-            .shape()
-            .len(),
-        1
-    );
+    assert_eq!(idx::read(folder.join("gzip_with_plain_name")).unwrap().shape().len(), 1);
 }
 
 /// Three images and two labels are each sound, and no pair.
@@ -112,32 +81,16 @@ fn images_and_labels_that_do_not_match() {
     for part in ["train", "t10k"] {
         let images = folder.path().join(format!("{part}-images-idx3-ubyte"));
         std::fs::copy(cases.join("count_mismatch_images"), images).unwrap();
-        std::fs::write(
-            folder.path().join(format!("{part}-labels-idx1-ubyte")),
-            &two_labels,
-        )
-        .unwrap();
+        std::fs::write(folder.path().join(format!("{part}-labels-idx1-ubyte")), &two_labels).unwrap();
     }
-    let message = tilegrad_data::Mnist::load_from(folder.path())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("train-labels-idx1-ubyte: at byte 4: number of labels: expected 3"),
-        "{message}"
-    );
+    let message = tilegrad_data::Mnist::load_from(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("train-labels-idx1-ubyte: at byte 4: number of labels: expected 3"), "{message}");
     assert!(message.ends_with("got 2"), "{message}");
 }
 
 /// The most memory this process has held, in bytes, where the system tells.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim()
-        .strip_suffix(" kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kilobytes| kilobytes << 10)
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
 }

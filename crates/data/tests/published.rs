@@ -9,9 +9,7 @@ use tilegrad_data::{Error, FashionMnist, Finder, Mnist, TrainTest};
 fn load(finder: Finder) -> Option<TrainTest> {
     match finder.offline().load() {
         Ok(data) => Some(data),
-        Err(Error::Missing { dataset, .. })
-            if std::env::var_os("TILEGRAD_REQUIRE_DATA").is_none() =>
-        {
+        Err(Error::Missing { dataset, .. }) if std::env::var_os("TILEGRAD_REQUIRE_DATA").is_none() => {
             eprintln!("left out: {dataset} is not on this machine; scripts/setup.sh gets it");
             None
         }
@@ -21,18 +19,9 @@ fn load(finder: Finder) -> Option<TrainTest> {
 
 fn check(data: &TrainTest, name: &str) {
     assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
-    assert_eq!(
-        (data.train.shape(), data.test.shape()),
-        ([28, 28, 1], [28, 28, 1])
-    );
-    assert_eq!(
-        (data.train.name(), data.test.name()),
-        (&*format!("{name} train"), &*format!("{name} test"))
-    );
-    assert_eq!(
-        (data.train.scale(), data.train.classes().len()),
-        (255.0, 10)
-    );
+    assert_eq!((data.train.shape(), data.test.shape()), ([28, 28, 1], [28, 28, 1]));
+    assert_eq!((data.train.name(), data.test.name()), (&*format!("{name} train"), &*format!("{name} test")));
+    assert_eq!((data.train.scale(), data.train.classes().len()), (255.0, 10));
     assert_eq!(data.train.images().iter().max(), Some(&255));
 }
 
@@ -43,10 +32,7 @@ fn mnist() {
     };
     check(&data, "MNIST");
     // The counts and first labels that the authors publish.
-    assert_eq!(
-        data.train.class_counts(),
-        [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    );
+    assert_eq!(data.train.class_counts(), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
     assert_eq!(data.train.labels()[..5], [5, 0, 4, 1, 9]);
     assert_eq!(data.test.labels()[..5], [7, 2, 1, 0, 4]);
 }
@@ -69,15 +55,5 @@ fn one_is_not_taken_for_the_other() {
         return;
     };
     let error = Mnist::load_from(&folder).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::WrongDataset {
-                expected: "MNIST",
-                got: "Fashion-MNIST",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::WrongDataset { expected: "MNIST", got: "Fashion-MNIST", .. }), "{error}");
 }

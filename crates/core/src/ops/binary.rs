@@ -106,7 +106,7 @@ pub(super) static INFO: OpInfo = OpInfo {
         entries: &["binary_forward"],
         headers: || {
             let ops = 0..TABLE.len() as u32;
-            ops.flat_map(|op| super::movement::RANKS.map(|rank| vec![("OP", op), ("RANK", rank)])).collect()
+            ops.flat_map(|op| super::copy::RANKS.map(|rank| vec![("OP", op), ("RANK", rank)])).collect()
         },
         params_bytes: size_of::<Params>(),
     }],
@@ -176,11 +176,11 @@ impl Op for Binary {
             lhs_offset: l.offset as u32,
             rhs_offset: r.offset as u32,
             pad: 0,
-            shape: super::movement::words(l.shape.dims(), 1),
-            lhs: super::movement::words(&l.strides, 0),
-            rhs: super::movement::words(&r.strides, 0),
+            shape: super::copy::words(l.shape.dims(), 1),
+            lhs: super::copy::words(&l.strides, 0),
+            rhs: super::copy::words(&r.strides, 0),
         };
-        let rank = super::movement::kernel_rank(&l.shape);
+        let rank = super::copy::kernel_rank(&l.shape);
         gpu.dispatch(Dispatch {
             kernel: Kernel {
                 shader: &BINARY,

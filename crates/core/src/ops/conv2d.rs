@@ -15,7 +15,7 @@ use super::unary::Unary;
 use crate::cpu::gemm::{Mat, gemm};
 use crate::cpu::im2col::Columns;
 use crate::gpu::Stream;
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -391,7 +391,7 @@ impl Tensor {
     /// When the shapes don't fit (see [`conv2d_shape`]), or the activation can't be fused.
     #[track_caller]
     pub fn conv2d(&self, w: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Tensor {
-        conv2d_shape(self.shape(), w.shape(), options).unwrap_or_else(|e| panic!("{}", e.of("conv2d")));
+        fits("conv2d", conv2d_shape(self.shape(), w.shape(), options));
         check_epilogue("conv2d", w.shape()[3], bias, options.activation);
         match bias {
             Some(bias) => apply(Conv2d(*options), &[self, w, bias]),

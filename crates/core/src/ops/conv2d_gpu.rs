@@ -418,5 +418,5 @@ fn copy_matrix(
     let layout = Layout::contiguous([rows, columns].into());
     let mut to = layout;
     (to.strides[0], to.offset) = (stride, offset);
-    super::movement::copy_gpu(gpu, &GpuView { buffer: from, layout, dtype: y.dtype }, y, to);
+    super::copy::copy_gpu(gpu, &GpuView { buffer: from, layout, dtype: y.dtype }, y, to);
 }

@@ -11,7 +11,7 @@ use super::{KernelInfo, OpInfo};
 use crate::cpu::gemm::{Mat, gemm};
 use crate::cpu::par;
 use crate::gpu::Stream;
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -210,7 +210,7 @@ impl Tensor {
 
     #[track_caller]
     fn product(&self, rhs: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
-        let (batch, shape) = product_shape(self.shape(), rhs.shape()).unwrap_or_else(|e| panic!("{}", e.of("matmul")));
+        let (batch, shape) = fits("matmul", product_shape(self.shape(), rhs.shape()));
         gemm::check_epilogue("matmul", shape[shape.rank() - 1], bias, activation);
         // One matrix on the right for the whole batch: all rows on the left are one tall matrix.
         let tall = rhs.rank() == 2 && self.rank() > 2;

@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod conv2d;
 mod conv2d_gpu;
+pub mod copy;
 mod fill;
 mod gemm;
 mod matmul;
@@ -40,5 +41,13 @@ pub struct KernelInfo {
 }
 
 /// Every op family.
-pub static ALL: &[&OpInfo] =
-    &[&binary::INFO, &conv2d::INFO, &fill::INFO, &matmul::INFO, &movement::INFO, &reduce::INFO, &unary::INFO];
+pub static ALL: &[&OpInfo] = &[
+    &binary::INFO,
+    &conv2d::INFO,
+    &copy::INFO,
+    &fill::INFO,
+    &matmul::INFO,
+    &movement::INFO,
+    &reduce::INFO,
+    &unary::INFO,
+];

@@ -280,6 +280,7 @@ impl Tensor {
     }
 
     /// The sum of all elements, of rank 0.
+    #[track_caller]
     pub fn sum(&self) -> Tensor {
         self.sum_axes(&self.all_axes(), false)
     }
@@ -294,6 +295,7 @@ impl Tensor {
     }
 
     /// The mean of all elements, of rank 0; NaN when there are none.
+    #[track_caller]
     pub fn mean(&self) -> Tensor {
         self.mean_axes(&self.all_axes(), false)
     }
@@ -314,6 +316,7 @@ impl Tensor {
     }
 
     /// The largest element, of rank 0. NaN if any is; elements that tie share the gradient.
+    #[track_caller]
     pub fn max(&self) -> Tensor {
         self.max_axes(&self.all_axes(), false)
     }
@@ -328,6 +331,7 @@ impl Tensor {
     }
 
     /// The smallest element, of rank 0.
+    #[track_caller]
     pub fn min(&self) -> Tensor {
         self.min_axes(&self.all_axes(), false)
     }
@@ -360,8 +364,8 @@ impl Tensor {
         if self.shape() == shape {
             return self.clone();
         }
-        let pad = self.rank().checked_sub(shape.rank());
-        let pad = pad.unwrap_or_else(|| panic!("sum_to: {shape} has more axes than {}", self.shape()));
+        assert!(shape.rank() <= self.rank(), "sum_to: {shape} has more axes than {}", self.shape());
+        let pad = self.rank() - shape.rank();
         let stretched = (0..self.rank()).filter(|&a| a < pad || (shape[a - pad] == 1 && self.shape()[a] != 1));
         let axes: Vec<isize> = stretched.map(|a| a as isize).collect();
         self.sum_axes(&axes, true).reshape(shape)

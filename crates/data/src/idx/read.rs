@@ -45,17 +45,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<Idx> {
     // Asked before opening: opening a named pipe would wait for a writer for ever.
     let metadata = std::fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
-        return Err(io(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "expected a regular file",
-        )));
+        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "expected a regular file")));
     }
     let mut file = File::open(path).map_err(io)?;
     let mut signature = Vec::new();
-    (&mut file)
-        .take(2)
-        .read_to_end(&mut signature)
-        .map_err(io)?;
+    (&mut file).take(2).read_to_end(&mut signature).map_err(io)?;
     file.rewind().map_err(io)?;
     let mut reader = BufReader::new(file);
     if signature == GZIP_SIGNATURE {
@@ -75,13 +69,7 @@ pub fn read_rank(path: impl AsRef<Path>, rank: usize) -> Result<Idx> {
     let idx = read(path)?;
     if idx.shape.len() != rank {
         let got = format!("{} in the shape {:?}", idx.shape.len(), idx.shape);
-        return Err(malformed(
-            path,
-            3,
-            "number of dimensions",
-            rank.to_string(),
-            got,
-        ));
+        return Err(malformed(path, 3, "number of dimensions", rank.to_string(), got));
     }
     Ok(idx)
 }
@@ -105,51 +93,21 @@ pub fn parse(bytes: &[u8], name: impl AsRef<Path>) -> Result<Idx> {
 fn read_from(reader: &mut dyn Read, path: &Path, most: u64, gzip: bool) -> Result<Idx> {
     let mut magic = [0; 4];
     read_header(reader, &mut magic, 0, path, gzip)?;
-    let hex = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     if magic[..2] != [0, 0] {
-        return Err(malformed(
-            path,
-            0,
-            "magic number",
-            "00 00 08 and the rank".into(),
-            hex(&magic),
-        ));
+        return Err(malformed(path, 0, "magic number", "00 00 08 and the rank".into(), hex(&magic)));
     }
     match IdxType::from_code(magic[2]) {
         Some(IdxType::U8) => {}
         Some(other) => {
-            return Err(malformed(
-                path,
-                2,
-                "value type",
-                "u8".into(),
-                format!("{other}, not supported"),
-            ));
+            return Err(malformed(path, 2, "value type", "u8".into(), format!("{other}, not supported")));
         }
         None => {
-            return Err(malformed(
-                path,
-                2,
-                "value type",
-                "08 (u8)".into(),
-                hex(&magic[2..3]),
-            ));
+            return Err(malformed(path, 2, "value type", "08 (u8)".into(), hex(&magic[2..3])));
         }
     }
     if magic[3] == 0 {
-        return Err(malformed(
-            path,
-            3,
-            "number of dimensions",
-            "at least 1".into(),
-            "0".into(),
-        ));
+        return Err(malformed(path, 3, "number of dimensions", "at least 1".into(), "0".into()));
     }
 
     let mut shape = Vec::with_capacity(magic[3].into());
@@ -161,44 +119,22 @@ fn read_from(reader: &mut dyn Read, path: &Path, most: u64, gzip: bool) -> Resul
         read_header(reader, &mut size, offset, path, gzip)?;
         let size = u32::from_be_bytes(size);
         if size == 0 && axis > 0 {
-            return Err(malformed(
-                path,
-                offset,
-                "size of a dimension",
-                "at least 1".into(),
-                "0".into(),
-            ));
+            return Err(malformed(path, offset, "size of a dimension", "at least 1".into(), "0".into()));
         }
         shape.push(size as usize);
         count *= u128::from(size);
         if count > u128::from(MAX_BYTES) {
             let got = format!("at least {count} from the sizes {shape:?}");
-            return Err(malformed(
-                path,
-                offset,
-                "number of values",
-                format!("at most {MAX_BYTES}"),
-                got,
-            ));
+            return Err(malformed(path, offset, "number of values", format!("at most {MAX_BYTES}"), got));
         }
     }
 
     let header = 4 + 4 * u64::from(magic[3]);
     let count = count as u64;
     if header + count > most {
-        let what = if gzip {
-            "length, even if gzip compressed as well as it can"
-        } else {
-            "length of the file"
-        };
+        let what = if gzip { "length, even if gzip compressed as well as it can" } else { "length of the file" };
         let expected = format!("{} bytes for the sizes {shape:?}", header + count);
-        return Err(malformed(
-            path,
-            header,
-            what,
-            expected,
-            format!("{most} bytes"),
-        ));
+        return Err(malformed(path, header, what, expected, format!("{most} bytes")));
     }
     let mut values = Vec::new();
     if !gzip {
@@ -212,44 +148,22 @@ fn read_from(reader: &mut dyn Read, path: &Path, most: u64, gzip: bool) -> Resul
     let got = values.len() as u64;
     if got != count {
         let expected = format!("{count} values for the sizes {shape:?}");
-        let got = if got > count {
-            "more".into()
-        } else {
-            format!("{got} values")
-        };
-        return Err(malformed(
-            path,
-            header + count.min(values.len() as u64),
-            "end of the file",
-            expected,
-            got,
-        ));
+        let got = if got > count { "more".into() } else { format!("{got} values") };
+        return Err(malformed(path, header + count.min(values.len() as u64), "end of the file", expected, got));
     }
     values.shrink_to_fit();
     Ok(Idx { shape, values })
 }
 
 /// Fills `field` from `reader`, or says how much of the header is there.
-fn read_header(
-    reader: &mut dyn Read,
-    field: &mut [u8],
-    offset: u64,
-    path: &Path,
-    gzip: bool,
-) -> Result<()> {
+fn read_header(reader: &mut dyn Read, field: &mut [u8], offset: u64, path: &Path, gzip: bool) -> Result<()> {
     let mut got = 0;
     while got < field.len() {
         match reader.read(&mut field[got..]) {
             Ok(0) => {
                 let expected = format!("{} bytes", field.len());
                 let end = offset + got as u64;
-                return Err(malformed(
-                    path,
-                    end,
-                    "header cut short",
-                    expected,
-                    format!("{got} bytes"),
-                ));
+                return Err(malformed(path, end, "header cut short", expected, format!("{got} bytes")));
             }
             Ok(count) => got += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -263,32 +177,18 @@ fn read_header(
 fn read_error(error: io::Error, offset: u64, path: &Path, gzip: bool) -> Error {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error.kind() {
-        UnexpectedEof if gzip => malformed(
-            path,
-            offset,
-            "gzip stream",
-            "a complete one".into(),
-            "one cut short".into(),
-        ),
-        InvalidData | InvalidInput if gzip => malformed(
-            path,
-            offset,
-            "gzip stream",
-            "a sound one".into(),
-            error.to_string(),
-        ),
+        UnexpectedEof if gzip => {
+            malformed(path, offset, "gzip stream", "a complete one".into(), "one cut short".into())
+        }
+        InvalidData | InvalidInput if gzip => {
+            malformed(path, offset, "gzip stream", "a sound one".into(), error.to_string())
+        }
         _ => Error::io(path, error),
     }
 }
 
 fn malformed(path: &Path, offset: u64, what: &'static str, expected: String, got: String) -> Error {
-    Error::Malformed {
-        path: path.to_path_buf(),
-        offset,
-        what,
-        expected,
-        got,
-    }
+    Error::Malformed { path: path.to_path_buf(), offset, what, expected, got }
 }
 
 #[cfg(test)]
@@ -305,9 +205,7 @@ mod tests {
 
     fn header(code: u8, sizes: &[u32]) -> Vec<u8> {
         let mut bytes = vec![0, 0, code, sizes.len() as u8];
-        sizes
-            .iter()
-            .for_each(|size| bytes.extend(size.to_be_bytes()));
+        sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
         bytes
     }
 
@@ -328,18 +226,9 @@ mod tests {
 
     #[test]
     fn every_other_type_is_named() {
-        for (code, name) in [
-            (0x09, "i8"),
-            (0x0b, "i16"),
-            (0x0c, "i32"),
-            (0x0d, "f32"),
-            (0x0e, "f64"),
-        ] {
+        for (code, name) in [(0x09, "i8"), (0x0b, "i16"), (0x0c, "i32"), (0x0d, "f32"), (0x0e, "f64")] {
             let message = parse(&header(code, &[0]), "file").unwrap_err().to_string();
-            assert_eq!(
-                message,
-                format!("file: at byte 2: value type: expected u8, got {name}, not supported")
-            );
+            assert_eq!(message, format!("file: at byte 2: value type: expected u8, got {name}, not supported"));
         }
         assert_eq!(fault(&header(0x0a, &[0])), (2, "value type"));
     }
@@ -348,15 +237,8 @@ mod tests {
     fn lengths_are_exact() {
         let good = Idx::new(vec![2, 3], vec![9; 6]).unwrap().to_bytes();
         for length in 0..good.len() {
-            assert!(
-                parse(&good[..length], "cut").is_err(),
-                "{length} bytes of {}",
-                good.len()
-            );
-            assert!(
-                parse(&gzip(&good[..length]), "cut, then gzipped").is_err(),
-                "{length} bytes"
-            );
+            assert!(parse(&good[..length], "cut").is_err(), "{length} bytes of {}", good.len());
+            assert!(parse(&gzip(&good[..length]), "cut, then gzipped").is_err(), "{length} bytes");
         }
         let mut long = good.clone();
         long.push(0);
@@ -368,11 +250,7 @@ mod tests {
     fn a_gzip_stream_is_whole_or_refused() {
         let good = gzip(&Idx::new(vec![400], vec![9; 400]).unwrap().to_bytes());
         for length in 0..good.len() {
-            assert!(
-                parse(&good[..length], "cut").is_err(),
-                "{length} bytes of {}",
-                good.len()
-            );
+            assert!(parse(&good[..length], "cut").is_err(), "{length} bytes of {}", good.len());
         }
         let mut wrong_crc = good.clone();
         let at = good.len() - 8;
@@ -385,30 +263,17 @@ mod tests {
 
     #[test]
     fn a_header_claims_no_memory() {
-        assert_eq!(
-            fault(&header(8, &[u32::MAX, u32::MAX, u32::MAX])),
-            (4, "number of values")
-        );
+        assert_eq!(fault(&header(8, &[u32::MAX, u32::MAX, u32::MAX])), (4, "number of values"));
         assert_eq!(fault(&header(8, &[1 << 30])), (8, "length of the file"));
         // Products of 2^64, which wrap to the length of an empty body.
-        assert_eq!(
-            fault(&header(8, &[1 << 29, 1 << 31, 16])),
-            (8, "number of values")
-        );
+        assert_eq!(fault(&header(8, &[1 << 29, 1 << 31, 16])), (8, "number of values"));
         // 1 GiB promised by a few compressed bytes: refused before a byte is decompressed.
-        assert!(
-            fault(&gzip(&header(8, &[1 << 30])))
-                .1
-                .starts_with("length, even if")
-        );
+        assert!(fault(&gzip(&header(8, &[1 << 30]))).1.starts_with("length, even if"));
     }
 
     #[test]
     fn no_samples_is_a_file_but_no_width_is_not() {
-        assert_eq!(
-            parse(&header(8, &[0, 28, 28]), "none").unwrap().shape(),
-            [0, 28, 28]
-        );
+        assert_eq!(parse(&header(8, &[0, 28, 28]), "none").unwrap().shape(), [0, 28, 28]);
         assert_eq!(fault(&header(8, &[2, 28, 0])), (12, "size of a dimension"));
         assert_eq!(fault(&header(8, &[])), (3, "number of dimensions"));
     }
@@ -417,9 +282,6 @@ mod tests {
     fn a_folder_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path()), Err(Error::Io { .. })));
-        assert!(matches!(
-            read(folder.path().join("absent")),
-            Err(Error::Io { .. })
-        ));
+        assert!(matches!(read(folder.path().join("absent")), Err(Error::Io { .. })));
     }
 }
