@@ -21,7 +21,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &REDUCE,
-        entries: &["reduce_forward", "reduce_index"],
+        entries: &["reduce_forward", "reduce_columns", "reduce_index"],
         headers: || (0..3).map(|op| vec![("OP", op)]).collect(),
         params_bytes: size_of::<Params>(),
     }],
@@ -126,12 +126,15 @@ impl Op for Reduce {
         let chunk = reduce.div_ceil(splits);
         let splits = reduce.div_ceil(chunk);
         let launch = |gpu: &mut Stream, x: &GpuBuffer, y: &GpuBuffer, params: Params| {
+            let fours = [params.inner, params.x_offset].iter().all(|v| v.is_multiple_of(4));
+            let (entry, each) =
+                if fours && self.kind == Kind::Sum { ("reduce_columns", 4) } else { ("reduce_forward", 1) };
             gpu.dispatch(Dispatch {
-                kernel: Kernel { shader: &REDUCE, entry: "reduce_forward", constants: &[("OP", self.kind as u32)] },
+                kernel: Kernel { shader: &REDUCE, entry, constants: &[("OP", self.kind as u32)] },
                 inputs: &[x],
                 outputs: &[y],
                 params: bytemuck::bytes_of(&params),
-                workgroups: fold_workgroups(u64::from(outputs) * u64::from(params.splits), 64),
+                workgroups: fold_workgroups(u64::from(outputs / each) * u64::from(params.splits), 64),
             });
         };
         let first =

@@ -148,7 +148,10 @@ pub(super) static INFO: OpInfo = OpInfo {
     kernels: &[KernelInfo {
         shader: &UNARY,
         entries: &["unary_forward", "unary_backward"],
-        headers: || (0..TABLE.len() as u32).map(|op| vec![("OP", op)]).collect(),
+        headers: || {
+            let ops = 0..TABLE.len() as u32;
+            ops.flat_map(|op| [0, 1].map(|vec| vec![("OP", op), ("VEC", vec)])).collect()
+        },
         params_bytes: size_of::<Params>(),
     }],
 };
@@ -258,8 +261,9 @@ fn launch(gpu: &mut Stream, op: &Forward, entry: &'static str, x: &[GpuView<'_>]
         pad2: [0.0; 2],
     };
     let inputs: Vec<_> = x.iter().map(|x| x.buffer).collect();
+    let vec = u32::from(x.iter().all(|x| x.offset().is_multiple_of(4)));
     gpu.dispatch(Dispatch {
-        kernel: Kernel { shader: &UNARY, entry, constants: &[("OP", op.function as u32)] },
+        kernel: Kernel { shader: &UNARY, entry, constants: &[("OP", op.function as u32), ("VEC", vec)] },
         inputs: &inputs,
         outputs: &[y.buffer],
         params: bytemuck::bytes_of(&params),
