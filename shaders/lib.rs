@@ -64,11 +64,16 @@ shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     COPY = "copy", "Copies between strided layouts.";
+    CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
     IM2COL = "im2col", "Images to columns and back.";
     MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.";
     MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
     CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
     CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
+    GATHER = "gather", "Rows and images by index, and one-hot rows.";
+    POOL2D = "pool2d", "Largest elements and means of image windows.";
+    RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
+    SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
 }

@@ -36,3 +36,20 @@ pub(crate) fn rows<T: Send>(y: &mut [T], row: usize, work: usize, f: impl Fn(usi
     }
     y.par_chunks_mut(row).enumerate().for_each(|(i, row)| f(i, row));
 }
+
+/// [`rows`] of two slices in step, for ops with two outputs.
+pub(crate) fn rows2<T: Send, U: Send>(
+    y: &mut [T],
+    z: &mut [U],
+    row: usize,
+    work: usize,
+    f: impl Fn(usize, &mut [T], &mut [U]) + Sync,
+) {
+    if row == 0 {
+        return;
+    }
+    if y.len() / row * work <= GRAIN {
+        return y.chunks_mut(row).zip(z.chunks_mut(row)).enumerate().for_each(|(i, (y, z))| f(i, y, z));
+    }
+    y.par_chunks_mut(row).zip(z.par_chunks_mut(row)).enumerate().for_each(|(i, (y, z))| f(i, y, z));
+}

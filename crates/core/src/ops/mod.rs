@@ -4,11 +4,16 @@ pub mod binary;
 pub mod conv2d;
 mod conv2d_gpu;
 pub mod copy;
+pub mod cross_entropy;
 mod fill;
+pub mod gather;
 mod gemm;
 mod matmul;
 pub mod movement;
+pub mod pool2d;
+pub mod random;
 pub mod reduce;
+pub mod softmax;
 pub mod unary;
 
 pub(crate) use fill::fill;
@@ -45,9 +50,14 @@ pub static ALL: &[&OpInfo] = &[
     &binary::INFO,
     &conv2d::INFO,
     &copy::INFO,
+    &cross_entropy::INFO,
     &fill::INFO,
+    &gather::INFO,
     &matmul::INFO,
     &movement::INFO,
+    &pool2d::INFO,
+    &random::INFO,
     &reduce::INFO,
+    &softmax::INFO,
     &unary::INFO,
 ];
