@@ -63,6 +63,7 @@ macro_rules! shaders {
 shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
+    BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
@@ -72,6 +73,8 @@ shaders! {
     CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
     CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
+    OPTIMIZER = "optimizer", "Optimizer steps over flat arenas.";
+    PACK = "pack", "Tensors copied to their places in an arena.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";

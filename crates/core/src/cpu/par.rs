@@ -53,3 +53,24 @@ pub(crate) fn rows2<T: Send, U: Send>(
     }
     y.par_chunks_mut(row).zip(z.par_chunks_mut(row)).enumerate().for_each(|(i, (y, z))| f(i, y, z));
 }
+
+/// Runs `f(first_index, parts)` over slices of one length cut at the same places, in parallel when there is enough of
+/// them: for updates of several tensors in step.
+pub(crate) fn together<const N: usize>(y: [&mut [f32]; N], f: &(impl Fn(usize, [&mut [f32]; N]) + Sync)) {
+    fn halve<const N: usize>(first: usize, y: [&mut [f32]; N], f: &(impl Fn(usize, [&mut [f32]; N]) + Sync)) {
+        let len = y[0].len();
+        if len <= GRAIN {
+            return f(first, y);
+        }
+        let mut right = [(); N].map(|()| &mut [][..]);
+        let mut i = 0;
+        let left = y.map(|y| {
+            let (left, rest) = y.split_at_mut(len / 2);
+            right[i] = rest;
+            i += 1;
+            left
+        });
+        rayon::join(|| halve(first, left, f), || halve(first + len / 2, right, f));
+    }
+    halve(0, y, f);
+}

@@ -1,5 +1,6 @@
 //! The ops, one or one family a file, and their registry.
 
+pub mod batch_norm;
 pub mod binary;
 pub mod conv2d;
 mod conv2d_gpu;
@@ -10,6 +11,7 @@ pub mod gather;
 mod gemm;
 mod matmul;
 pub mod movement;
+pub mod optimizer;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
@@ -47,6 +49,7 @@ pub struct KernelInfo {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &batch_norm::INFO,
     &binary::INFO,
     &conv2d::INFO,
     &copy::INFO,
@@ -55,6 +58,7 @@ pub static ALL: &[&OpInfo] = &[
     &gather::INFO,
     &matmul::INFO,
     &movement::INFO,
+    &optimizer::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
