@@ -3,6 +3,10 @@
 // The host merges axes that both operands step through as one, so that most calls have one or two. A stride of 0 repeats
 // an operand along an axis. RANK is the number of axes that the index is split into (spare ones have length 1), OP the
 // function's row in ops/binary.rs.
+//
+// The most frequent calls have RANK 0: one axis that each operand steps through one by one, from a multiple of four on, or
+// repeats. There a thread makes four elements with vec4 loads; the last one may run past the end, into the padding that
+// every buffer has.
 
 struct Params {
     len: u32,        // elements of y
@@ -16,9 +20,9 @@ struct Params {
 
 const SIZE: u32 = 64u;
 
-@group(0) @binding(0) var<storage, read> lhs: array<f32>;
-@group(0) @binding(1) var<storage, read> rhs: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>; // (len)
+@group(0) @binding(0) var<storage, read> lhs: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> rhs: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // (len)
 
 fn nan_bits(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
@@ -57,24 +61,32 @@ fn binary_forward(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let i = (group.x + group.y * groups.x) * SIZE + local;
+    if RANK == 0u {
+        if i * 4u < p.len {
+            var a = lhs[p.lhs_offset / 4u + i * p.lhs[0].x];
+            var b = rhs[p.rhs_offset / 4u + i * p.rhs[0].x];
+            if p.lhs[0].x == 0u {
+                a = vec4(a[p.lhs_offset % 4u]);
+            }
+            if p.rhs[0].x == 0u {
+                b = vec4(b[p.rhs_offset % 4u]);
+            }
+            y[i] = vec4(f(a.x, b.x), f(a.y, b.y), f(a.z, b.z), f(a.w, b.w));
+        }
+        return;
+    }
     if i >= p.len {
         return;
     }
     var l = p.lhs_offset;
     var r = p.rhs_offset;
-    if RANK == 1u {
-        // One axis needs no division.
-        l += i * p.lhs[0].x;
-        r += i * p.rhs[0].x;
-    } else {
-        var rest = i;
-        for (var k = 0u; k < RANK; k++) {
-            let axis = RANK - 1u - k;
-            let index = rest % p.shape[axis / 4u][axis % 4u];
-            rest = rest / p.shape[axis / 4u][axis % 4u];
-            l += index * p.lhs[axis / 4u][axis % 4u];
-            r += index * p.rhs[axis / 4u][axis % 4u];
-        }
+    var rest = i;
+    for (var k = 0u; k < RANK; k++) {
+        let axis = RANK - 1u - k;
+        let index = rest % p.shape[axis / 4u][axis % 4u];
+        rest = rest / p.shape[axis / 4u][axis % 4u];
+        l += index * p.lhs[axis / 4u][axis % 4u];
+        r += index * p.rhs[axis / 4u][axis % 4u];
     }
-    y[i] = f(lhs[l], rhs[r]);
+    y[i / 4u][i % 4u] = f(lhs[l / 4u][l % 4u], rhs[r / 4u][r % 4u]);
 }

@@ -67,6 +67,11 @@ shaders! {
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
+    IM2COL = "im2col", "Images to columns and back.";
+    MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.";
+    MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
+    CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
+    CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
     OPTIMIZER = "optimizer", "Optimizer steps over flat arenas.";
     PACK = "pack", "Tensors copied to their places in an arena.";

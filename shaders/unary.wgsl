@@ -3,7 +3,8 @@
 // OP picks the function (its row in ops/unary.rs). The derivative is written in terms of v, which is x or y, whichever
 // the row saves. `a` and `b` are the function's constants, such as a slope.
 //
-// Each thread does four elements, a workgroup apart so that neighbouring threads read neighbouring words.
+// A thread makes four neighbouring elements. With VEC 1, when the inputs start at a multiple of four, it reads and writes
+// them as one vec4; the last one may run past the end, into the padding that every buffer has. Else one by one.
 
 struct Params {
     len: u32,      // elements
@@ -17,12 +18,11 @@ struct Params {
 }
 
 const SIZE: u32 = 64u;
-const EACH: u32 = 4u;
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;        // (len); v in backward
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // (len)
-@group(0) @binding(1) var<storage, read> dy: array<f32>;       // (len)
-@group(0) @binding(2) var<storage, read_write> dx: array<f32>; // (len)
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;        // (len); v in backward
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;  // (len)
+@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;       // (len)
+@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>; // (len)
 
 // Compilers may assume that no value is NaN, so it is told by its bits.
 fn nan_bits(v: f32) -> bool {
@@ -109,18 +109,40 @@ fn df(v: f32) -> f32 {
     }
 }
 
+fn load_x(at: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return x[at / 4u];
+    }
+    return vec4(
+        x[at / 4u][at % 4u],
+        x[(at + 1u) / 4u][(at + 1u) % 4u],
+        x[(at + 2u) / 4u][(at + 2u) % 4u],
+        x[(at + 3u) / 4u][(at + 3u) % 4u],
+    );
+}
+
+fn load_dy(at: u32) -> vec4<f32> {
+    if VEC == 1u {
+        return dy[at / 4u];
+    }
+    return vec4(
+        dy[at / 4u][at % 4u],
+        dy[(at + 1u) / 4u][(at + 1u) % 4u],
+        dy[(at + 2u) / 4u][(at + 2u) % 4u],
+        dy[(at + 3u) / 4u][(at + 3u) % 4u],
+    );
+}
+
 @compute @workgroup_size(SIZE)
 fn unary_forward(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var k = 0u; k < EACH; k++) {
-        let i = first + k * SIZE;
-        if i < p.len {
-            y[i] = f(x[p.x_offset + i]);
-        }
+    let i = (group.x + group.y * groups.x) * SIZE + local;
+    if i * 4u < p.len {
+        let v = load_x(p.x_offset + i * 4u);
+        y[i] = vec4(f(v.x), f(v.y), f(v.z), f(v.w));
     }
 }
 
@@ -130,11 +152,9 @@ fn unary_backward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.x + group.y * groups.x) * SIZE * EACH + local;
-    for (var k = 0u; k < EACH; k++) {
-        let i = first + k * SIZE;
-        if i < p.len {
-            dx[i] = dy[p.g_offset + i] * df(x[p.x_offset + i]);
-        }
+    let i = (group.x + group.y * groups.x) * SIZE + local;
+    if i * 4u < p.len {
+        let v = load_x(p.x_offset + i * 4u);
+        dx[i] = load_dy(p.g_offset + i * 4u) * vec4(df(v.x), df(v.y), df(v.z), df(v.w));
     }
 }

@@ -1,5 +1,8 @@
 //! What the tests share: devices, random inputs, and [`check`], which holds an op to everything that must be true of it.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+use std::cell::Cell;
+use std::sync::Once;
 
 use tilegrad::{Device, Shape, Tensor};
 
@@ -179,12 +182,33 @@ fn dot_abs(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) * f64::from(*b)).abs()).sum()
 }
 
-/// The message of the panic that `f` must end in.
+/// The message of the panic that `f` must end in, from a line of the tests: mistakes in a tensor expression panic where the
+/// expression stands.
 #[track_caller]
 pub fn panic_message<R>(f: impl FnOnce() -> R) -> String {
+    let (message, place) = panic_and_place(f);
+    assert!(place.starts_with("tests"), "panicked in {place}, not at the caller: {message}");
+    message
+}
+
+/// The message of the panic that `f` must end in, and the file it comes from.
+#[track_caller]
+pub fn panic_and_place<R>(f: impl FnOnce() -> R) -> (String, String) {
+    thread_local! {
+        static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+    }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PLACE.set(info.location().map(|l| l.file().to_string()));
+            print(info);
+        }));
+    });
     let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) else { panic!("no panic") };
-    match payload.downcast::<String>() {
+    let message = match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => payload.downcast::<&str>().map(|s| s.to_string()).unwrap_or_default(),
-    }
+    };
+    (message, PLACE.take().unwrap_or_default())
 }

@@ -194,6 +194,14 @@ impl Device {
         }
     }
 
+    /// Runs the kernels that are made for hardware GPUs, also on a software adapter: for tests and benchmarks. No effect on
+    /// the CPU or on hardware.
+    pub fn set_hardware_kernels(&self, on: bool) {
+        if let Some(gpu) = self.as_gpu() {
+            gpu.set_hardware_kernels(on);
+        }
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0
     }

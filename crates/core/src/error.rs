@@ -129,19 +129,6 @@ pub enum Error {
         source: Arc<std::io::Error>,
     },
 
-    /// A file whose contents are not what they should be.
-    #[error("{}: {what}: expected {expected}, got {got}", .path.display())]
-    Malformed {
-        /// Which file.
-        path: PathBuf,
-        /// Which part of it, with the offset in bytes where one is known.
-        what: String,
-        /// What should be there.
-        expected: String,
-        /// What is there.
-        got: String,
-    },
-
     /// A checkpoint that is not this model's: every difference, by layer name.
     #[error("{}: the checkpoint does not fit this model\n  {}", .path.display(), .differences.join("\n  "))]
     Checkpoint {
@@ -151,16 +138,9 @@ pub enum Error {
         differences: Vec<String>,
     },
 
-    /// A data set that is nowhere to be found.
-    #[error("{dataset} was not found\n  looked in: {}\n  {help}", .tried.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "))]
-    MissingData {
-        /// Its name.
-        dataset: String,
-        /// The folders looked at, in order.
-        tried: Vec<PathBuf>,
-        /// Which files to put where.
-        help: String,
-    },
+    /// A data set that is missing, damaged or inconsistent; inside is a `tilegrad_data::Error`.
+    #[error(transparent)]
+    Data(Arc<dyn std::error::Error + Send + Sync>),
 
     /// A model used before it was built or compiled.
     #[error("{0}")]

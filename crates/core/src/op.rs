@@ -248,7 +248,7 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
     let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
     let dtypes: Vec<DType> = x.iter().map(|t| t.dtype()).collect();
     let inferred = op.infer(&shapes).and_then(|shape| Ok((shape, op.dtype(&dtypes)?)));
-    let (shape, dtype) = inferred.unwrap_or_else(|e| panic!("{}", e.of(op.name())));
+    let (shape, dtype) = fits(op.name(), inferred);
 
     // Run.
     let track = op.differentiable() && tape::is_recording() && x.iter().any(|t| t.needs_grad());
@@ -273,6 +273,15 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
         return (y, aux_tensors);
     }
     (Node::record(Arc::new(op), x, y, &aux_tensors), aux_tensors)
+}
+
+/// What the check gave, or a panic at the caller's line: a closure here would be the panic's place instead.
+#[track_caller]
+pub(crate) fn fits<T>(op: &str, checked: Result<T, ShapeError>) -> T {
+    match checked {
+        Ok(value) => value,
+        Err(error) => panic!("{}", error.of(op)),
+    }
 }
 
 #[track_caller]

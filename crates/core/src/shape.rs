@@ -192,6 +192,30 @@ impl Layout {
         Layout { shape: *shape, strides, offset: self.offset }
     }
 
+    /// The same elements in the same order as another shape with as many, if strides can express it without a copy.
+    pub fn reshape(&self, shape: &Shape) -> Option<Layout> {
+        if self.is_contiguous() {
+            return Some(Layout { offset: self.offset, ..Layout::contiguous(*shape) });
+        }
+        // Split the merged axes up again, innermost first: each new axis takes its part of one merged axis.
+        let [merged] = Layout::merge_axes([*self]);
+        let mut blocks = merged.shape.iter().copied().zip(merged.strides).rev();
+        let (mut left, mut step) = (1, 0);
+        let mut strides = [0; MAX_RANK];
+        for axis in (0..shape.rank()).rev().filter(|&a| shape[a] != 1) {
+            if left == 1 {
+                (left, step) = blocks.next()?;
+            }
+            if left % shape[axis] != 0 {
+                return None;
+            }
+            strides[axis] = step;
+            left /= shape[axis];
+            step *= shape[axis];
+        }
+        Some(Layout { shape: *shape, strides, offset: self.offset })
+    }
+
     /// Positions in the buffer of all elements, in row-major order of the indices.
     pub fn positions(&self) -> Positions<'_> {
         Positions { layout: self, index: [0; MAX_RANK], at: self.offset, left: self.shape.len() }
@@ -345,6 +369,14 @@ mod tests {
         assert!(x.is_contiguous() && !t.is_contiguous());
         assert_eq!(Layout::contiguous(Shape::scalar()).positions().count(), 1);
         assert_eq!(Layout::contiguous(Shape::from([0, 3])).positions().count(), 0);
+    }
+
+    #[test]
+    fn reshapes_without_a_copy_where_strides_allow() {
+        let t = Layout { shape: Shape::from([2, 6, 4]), strides: [24, 1, 6, 0, 0, 0, 0, 0], offset: 5 };
+        let split = t.reshape(&Shape::from([2, 1, 3, 2, 4])).unwrap();
+        assert_eq!(split.positions().collect::<Vec<_>>(), t.positions().collect::<Vec<_>>());
+        assert!(t.reshape(&Shape::from([12, 4])).is_none() && t.reshape(&Shape::from([2, 24])).is_none());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::op::Op;
-use crate::shape::{Layout, Shape};
+use crate::shape::Shape;
+use crate::tape_listing::TapeEntry;
 use crate::tensor::{Grad, Tensor};
 
 /// The next number of a node or of a tensor that wants a gradient.
@@ -28,7 +29,7 @@ struct Inner {
     id: u64,
     op: Arc<dyn Op>,
     inputs: Vec<Input>,
-    output: Layout,
+    output: Shape,
     /// Kept without a pointer to this node, which would be a cycle; [`Node::output`] puts it back.
     saved_output: Option<Tensor>,
     saved_aux: Vec<Tensor>,
@@ -53,7 +54,7 @@ impl Node {
         let node = Node(Arc::new(Inner {
             id: next_id(),
             inputs: inputs.collect(),
-            output: *y.layout(),
+            output: *y.shape(),
             saved_output: saves.keeps_output().then(|| y.clone()),
             saved_aux: if saves.keeps_aux() { aux.to_vec() } else { Vec::new() },
             op,
@@ -70,9 +71,8 @@ impl Node {
             .saved
             .as_ref()
             .unwrap_or_else(|| panic!("{}: backward asks for input {i}, which the op does not save", self.0.op.name()));
-        assert_eq!(
-            *version,
-            tensor.storage().version(),
+        assert!(
+            *version == tensor.storage().version(),
             "{}: input {i} was updated in place after forward used it, so its gradient can't be computed\n  \
              help: call backward before the optimizer's step",
             self.0.op.name()
@@ -102,6 +102,28 @@ impl Node {
     pub fn output(&self) -> Tensor {
         let y = self.0.saved_output.as_ref().expect("backward asks for an output that the op does not save");
         y.clone().with_grad(Grad::Node(self.clone()))
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The nodes that made the inputs.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = &Node> {
+        self.0.inputs.iter().filter_map(|i| i.grad.node())
+    }
+
+    /// A line of a printed tape.
+    pub(crate) fn entry(&self) -> TapeEntry {
+        let Inner { op, inputs, output, saved_output, saved_aux, .. } = &*self.0;
+        let saved = inputs.iter().filter_map(|i| i.saved.as_ref().map(|(tensor, _)| tensor));
+        let saved = saved.chain(saved_output).chain(saved_aux);
+        TapeEntry {
+            op: op.name(),
+            inputs: inputs.iter().map(|i| i.shape).collect(),
+            output: *output,
+            saved_bytes: saved.map(|t| t.len() * t.dtype().size()).sum(),
+        }
     }
 
     /// Auxiliary output `i`, if the op saves them.
@@ -209,73 +231,6 @@ fn add<R>(sum: Option<Tensor>, dx: Tensor, put: impl FnOnce(Tensor) -> R) {
         Some(sum) => sum.add(&dx),
         None => dx,
     });
-}
-
-/// What leads to a tensor, oldest first: [`Tensor::tape`]. `Display` prints a line for each op.
-#[derive(Debug)]
-pub struct Tape(Vec<TapeEntry>);
-
-/// One op on a [`Tape`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TapeEntry {
-    /// The op's name.
-    pub op: &'static str,
-    /// Shapes of its inputs.
-    pub inputs: Vec<Shape>,
-    /// Shape of its output.
-    pub output: Shape,
-    /// Bytes kept alive for backward.
-    pub saved_bytes: usize,
-}
-
-impl Tape {
-    pub(crate) fn of(y: &Tensor) -> Tape {
-        let mut found: BTreeMap<u64, Node> = BTreeMap::new();
-        let mut queue: Vec<Grad> = vec![y.grad_source().clone()];
-        while let Some(grad) = queue.pop() {
-            if let Grad::Node(node) = grad
-                && !found.contains_key(&node.0.id)
-            {
-                queue.extend(node.0.inputs.iter().map(|i| i.grad.clone()));
-                found.insert(node.0.id, node);
-            }
-        }
-        let bytes = |t: &Tensor| t.shape().len() * t.dtype().size();
-        Tape(
-            found
-                .into_values()
-                .map(|node| TapeEntry {
-                    op: node.0.op.name(),
-                    inputs: node.0.inputs.iter().map(|i| i.shape).collect(),
-                    output: node.0.output.shape,
-                    saved_bytes: node.0.inputs.iter().filter_map(|i| Some(bytes(&i.saved.as_ref()?.0))).sum::<usize>()
-                        + node.0.saved_output.iter().map(bytes).sum::<usize>()
-                        + node.0.saved_aux.iter().map(bytes).sum::<usize>(),
-                })
-                .collect(),
-        )
-    }
-
-    /// The ops, oldest first.
-    pub fn entries(&self) -> &[TapeEntry] {
-        &self.0
-    }
-}
-
-impl fmt::Display for Tape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, e) in self.0.iter().enumerate() {
-            let inputs: Vec<String> = e.inputs.iter().map(|s| s.to_string()).collect();
-            writeln!(f, "{i:>4} {:<24} {} -> {}   {} bytes saved", e.op, inputs.join(" "), e.output, e.saved_bytes)?;
-        }
-        let total: usize = self.0.iter().map(|e| e.saved_bytes).sum();
-        write!(
-            f,
-            "{} ops, {total} bytes saved for backward (tensors that several ops save count for each)",
-            self.0.len()
-        )
-    }
 }
 
 impl fmt::Debug for Node {

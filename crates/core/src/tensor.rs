@@ -12,7 +12,8 @@ use crate::op::{gpu_view, snapshot};
 use crate::ops;
 use crate::shape::{Layout, Shape};
 use crate::storage::{Data, Storage};
-use crate::tape::{self, Gradients, Node, Tape};
+use crate::tape::{self, Gradients, Node};
+use crate::tape_listing::Tape;
 
 /// An n-dimensional array on a device. Cloning is cheap and shares the data.
 ///
@@ -55,6 +56,13 @@ impl Grad {
         !matches!(self, Grad::None)
     }
 
+    pub(crate) fn node(&self) -> Option<&Node> {
+        match self {
+            Grad::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+
     pub(crate) fn leaf_id(&self) -> Option<u64> {
         match self {
             Grad::Leaf(id) => Some(*id),
@@ -71,9 +79,8 @@ impl Tensor {
     #[track_caller]
     pub fn new<T: Element>(data: &[T], shape: impl Into<Shape>, device: &Device) -> Tensor {
         let shape = shape.into();
-        assert_eq!(
-            data.len(),
-            shape.len(),
+        assert!(
+            data.len() == shape.len(),
             "new: shape {shape} has {} elements, but there are {} values",
             shape.len(),
             data.len()
@@ -141,9 +148,8 @@ impl Tensor {
     /// When the elements are not `f32`: integers have no gradient.
     #[track_caller]
     pub fn requires_grad(&self) -> Tensor {
-        assert_eq!(
-            self.dtype(),
-            DType::F32,
+        assert!(
+            self.dtype() == DType::F32,
             "requires_grad: only f32 tensors have gradients, this one is {}",
             self.dtype()
         );
@@ -208,6 +214,7 @@ impl Tensor {
     /// # Errors
     /// When the type is another, when memory ran out on the way here, or the device was lost.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        self.check_type::<T>()?;
         match self.read()? {
             Pending::Here(tensor) => tensor.host_values(),
             Pending::Coming(readback) => decode(&readback.wait()?),
@@ -265,7 +272,6 @@ impl Tensor {
     }
 
     fn host_values<T: Element>(&self) -> Result<Vec<T>> {
-        self.check_type::<T>()?;
         Ok(snapshot(self).as_slice()[self.layout().offset..][..self.len()].to_vec())
     }
 
@@ -322,16 +328,19 @@ impl Tensor {
     }
 
     /// A tensor of zeros.
+    #[track_caller]
     pub fn zeros(shape: impl Into<Shape>, device: &Device) -> Tensor {
         Tensor::full(0.0, shape, device)
     }
 
     /// A tensor of ones.
+    #[track_caller]
     pub fn ones(shape: impl Into<Shape>, device: &Device) -> Tensor {
         Tensor::full(1.0, shape, device)
     }
 
     /// A tensor with `value` everywhere.
+    #[track_caller]
     pub fn full(value: f32, shape: impl Into<Shape>, device: &Device) -> Tensor {
         ops::fill(value, shape.into(), device)
     }

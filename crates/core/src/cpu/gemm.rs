@@ -24,16 +24,25 @@ impl<'a> Mat<'a> {
     }
 }
 
-/// Row-major `y (m, n) = a (m, k) b (k, n)`, or `y += a b` with `accumulate`. `threads` says whether the product may use
-/// all threads; inside a parallel loop it should not.
-pub(crate) fn gemm(y: &mut [f32], [m, n, k]: [usize; 3], a: Mat<'_>, b: Mat<'_>, accumulate: bool, threads: bool) {
-    assert!(y.len() >= m * n && a.holds(m, k) && b.holds(k, n), "gemm: operands are smaller than {m}x{n}x{k} says");
+/// Row-major `y (m, n) = a (m, k) b (k, n)`, or `y += a b` with `accumulate`. Rows of `y` are `y_stride` elements apart.
+/// `threads` says whether the product may use all threads; inside a parallel loop it should not.
+pub(crate) fn gemm(
+    y: &mut [f32],
+    y_stride: usize,
+    [m, n, k]: [usize; 3],
+    a: Mat<'_>,
+    b: Mat<'_>,
+    accumulate: bool,
+    threads: bool,
+) {
     if m == 0 || n == 0 {
         return;
     }
+    let room = (m - 1) * y_stride + n <= y.len() && n <= y_stride;
+    assert!(room && a.holds(m, k) && b.holds(k, n), "gemm: operands are smaller than {m}x{n}x{k} says");
     if k == 0 {
         if !accumulate {
-            y[..m * n].fill(0.0);
+            y.chunks_mut(y_stride).take(m).for_each(|row| row[..n].fill(0.0));
         }
         return;
     }
@@ -46,7 +55,7 @@ pub(crate) fn gemm(y: &mut [f32], [m, n, k]: [usize; 3], a: Mat<'_>, b: Mat<'_>,
             k,
             y.as_mut_ptr(),
             1,
-            n as isize,
+            y_stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.col_stride as isize,

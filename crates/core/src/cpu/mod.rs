@@ -2,6 +2,7 @@
 
 mod buffer;
 pub(crate) mod gemm;
+pub(crate) mod im2col;
 pub(crate) mod par;
 
 pub(crate) use buffer::{Cpu, HostBuffer};

@@ -1,6 +1,7 @@
 //! Instance, adapters, and opening a device: limits, features, and what happens when the driver gives up.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tilegrad_shaders::ParamsIn;
@@ -57,6 +58,8 @@ pub struct AdapterDescription {
     pub immediates: bool,
     /// Timestamps for profiling.
     pub timestamps: bool,
+    /// Smallest and largest number of invocations in a subgroup, where shaders can use subgroups.
+    pub subgroup_sizes: Option<(u32, u32)>,
 }
 
 impl fmt::Display for AdapterDescription {
@@ -122,6 +125,9 @@ fn describe(adapter: wgpu::Adapter) -> Adapter {
         max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size as usize >= MAX_PARAMS,
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        subgroup_sizes: features
+            .contains(wgpu::Features::SUBGROUP)
+            .then_some((info.subgroup_min_size, info.subgroup_max_size)),
     };
     Adapter { description, adapter }
 }
@@ -140,6 +146,9 @@ impl Adapter {
         match params {
             ParamsIn::Immediates => features |= wgpu::Features::IMMEDIATES,
             ParamsIn::Uniform => limits.max_immediate_size = 0,
+        }
+        if self.description.subgroup_sizes.is_some() {
+            features |= wgpu::Features::SUBGROUP;
         }
         if self.description.timestamps {
             features |= wgpu::Features::TIMESTAMP_QUERY;
@@ -181,8 +190,12 @@ pub(crate) struct GpuInner {
     pub(crate) params: ParamsIn,
     pub(crate) counters: Counters,
     pub(crate) pool: Mutex<Pool>,
+    /// Whether kernels are compiled with wgpu's bounds checks.
+    pub(crate) checked: bool,
     /// The first error that no call could return: a lost device, or something the driver refused.
     failure: Arc<OnceLock<Error>>,
+    /// Set to run the hardware kernels on a software adapter, where they are slow and right.
+    hardware_kernels: AtomicBool,
     stream: Mutex<Stream>,
 }
 
@@ -203,6 +216,8 @@ impl Gpu {
             counters: Counters::default(),
             pool: Mutex::new(Pool::default()),
             failure,
+            checked: std::env::var("TILEGRAD_CHECKED").is_ok_and(|v| v == "1"),
+            hardware_kernels: AtomicBool::new(false),
         }))
     }
 
@@ -214,6 +229,21 @@ impl Gpu {
     /// Whether the adapter is a rasteriser on the CPU.
     pub fn is_software(&self) -> bool {
         self.0.description.kind == AdapterKind::Software
+    }
+
+    /// Whether kernels use the tiles for software adapters.
+    pub fn wants_software_kernels(&self) -> bool {
+        self.0.wants_software_kernels()
+    }
+
+    /// Runs the kernels for hardware GPUs, also on a software adapter: for tests and benchmarks.
+    pub fn set_hardware_kernels(&self, on: bool) {
+        self.0.hardware_kernels.store(on, Relaxed);
+    }
+
+    /// Smallest and largest number of invocations in a subgroup, where shaders can use subgroups.
+    pub fn subgroup_sizes(&self) -> Option<(u32, u32)> {
+        self.0.description.subgroup_sizes
     }
 
     /// The one stream, locked: kernels are recorded and submitted one thread at a time.
@@ -265,6 +295,10 @@ impl Gpu {
 }
 
 impl GpuInner {
+    pub(crate) fn wants_software_kernels(&self) -> bool {
+        self.description.kind == AdapterKind::Software && !self.hardware_kernels.load(Relaxed)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         self.failure.get().map_or(Ok(()), |e| Err(e.clone()))
     }

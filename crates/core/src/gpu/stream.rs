@@ -60,9 +60,9 @@ impl Stream {
         Gpu(self.inner())
     }
 
-    /// Whether the adapter is a rasteriser on the CPU, for the choice of tiles.
-    pub fn is_software(&self) -> bool {
-        self.gpu().is_software()
+    /// Whether kernels use the tiles for software adapters.
+    pub fn wants_software_kernels(&self) -> bool {
+        self.inner().wants_software_kernels()
     }
 
     /// A buffer of at least `bytes` bytes with unspecified contents. Without room for it, a poisoned buffer: kernels that

@@ -74,7 +74,7 @@ impl<'a> Launch<'a> {
         let (rows, c) = rows_and_channels(x.shape());
         let (rows, quads) = (rows as u32, c.div_ceil(4) as u32);
         // Rows are split until there are threads enough, but a split has some rows, since each costs the merge a step.
-        let threads = if gpu.is_software() { 512 } else { 1 << 14 };
+        let threads = if gpu.wants_software_kernels() { 512 } else { 1 << 14 };
         let splits = (threads / quads.max(1)).clamp(1, rows.div_ceil(32).max(1));
         let chunk = rows.div_ceil(splits).max(1);
         let (x_offset, dy_offset) = (x.offset(), dy.map_or(0, |dy| dy.offset()));

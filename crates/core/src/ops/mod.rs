@@ -2,9 +2,14 @@
 
 pub mod batch_norm;
 pub mod binary;
+pub mod conv2d;
+mod conv2d_gpu;
+pub mod copy;
 pub mod cross_entropy;
 mod fill;
 pub mod gather;
+mod gemm;
+mod matmul;
 pub mod movement;
 pub mod optimizer;
 pub mod pool2d;
@@ -46,9 +51,12 @@ pub struct KernelInfo {
 pub static ALL: &[&OpInfo] = &[
     &batch_norm::INFO,
     &binary::INFO,
+    &conv2d::INFO,
+    &copy::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
     &gather::INFO,
+    &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
     &pool2d::INFO,

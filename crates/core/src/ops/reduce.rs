@@ -21,7 +21,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &REDUCE,
-        entries: &["reduce_forward", "reduce_index"],
+        entries: &["reduce_forward", "reduce_columns", "reduce_index"],
         headers: || (0..3).map(|op| vec![("OP", op)]).collect(),
         params_bytes: size_of::<Params>(),
     }],
@@ -120,17 +120,21 @@ impl Op for Reduce {
         }
         let outputs = outer * inner;
         // Few outputs leave the device idle: split the reduced axis until there are threads enough.
-        let threads = if gpu.is_software() { 512 } else { 1 << 15 };
-        let splits = (threads / outputs.max(1)).clamp(1, reduce.div_ceil(32));
+        let threads = if gpu.wants_software_kernels() { 512 } else { 1 << 15 };
+        // And llvmpipe silently ends a kernel after 65,535 rounds of its loops.
+        let splits = (threads / outputs.max(1)).clamp(1, reduce.div_ceil(32)).max(reduce.div_ceil(32_768));
         let chunk = reduce.div_ceil(splits);
         let splits = reduce.div_ceil(chunk);
         let launch = |gpu: &mut Stream, x: &GpuBuffer, y: &GpuBuffer, params: Params| {
+            let fours = [params.inner, params.x_offset].iter().all(|v| v.is_multiple_of(4));
+            let (entry, each) =
+                if fours && self.kind == Kind::Sum { ("reduce_columns", 4) } else { ("reduce_forward", 1) };
             gpu.dispatch(Dispatch {
-                kernel: Kernel { shader: &REDUCE, entry: "reduce_forward", constants: &[("OP", self.kind as u32)] },
+                kernel: Kernel { shader: &REDUCE, entry, constants: &[("OP", self.kind as u32)] },
                 inputs: &[x],
                 outputs: &[y],
                 params: bytemuck::bytes_of(&params),
-                workgroups: fold_workgroups(u64::from(outputs) * u64::from(params.splits), 64),
+                workgroups: fold_workgroups(u64::from(outputs / each) * u64::from(params.splits), 64),
             });
         };
         let first =
@@ -279,6 +283,7 @@ impl Tensor {
     }
 
     /// The sum of all elements, of rank 0.
+    #[track_caller]
     pub fn sum(&self) -> Tensor {
         self.sum_axes(&self.all_axes(), false)
     }
@@ -293,6 +298,7 @@ impl Tensor {
     }
 
     /// The mean of all elements, of rank 0; NaN when there are none.
+    #[track_caller]
     pub fn mean(&self) -> Tensor {
         self.mean_axes(&self.all_axes(), false)
     }
@@ -313,6 +319,7 @@ impl Tensor {
     }
 
     /// The largest element, of rank 0. NaN if any is; elements that tie share the gradient.
+    #[track_caller]
     pub fn max(&self) -> Tensor {
         self.max_axes(&self.all_axes(), false)
     }
@@ -327,6 +334,7 @@ impl Tensor {
     }
 
     /// The smallest element, of rank 0.
+    #[track_caller]
     pub fn min(&self) -> Tensor {
         self.min_axes(&self.all_axes(), false)
     }
@@ -359,8 +367,8 @@ impl Tensor {
         if self.shape() == shape {
             return self.clone();
         }
-        let pad = self.rank().checked_sub(shape.rank());
-        let pad = pad.unwrap_or_else(|| panic!("sum_to: {shape} has more axes than {}", self.shape()));
+        assert!(shape.rank() <= self.rank(), "sum_to: {shape} has more axes than {}", self.shape());
+        let pad = self.rank() - shape.rank();
         let stretched = (0..self.rank()).filter(|&a| a < pad || (shape[a - pad] == 1 && self.shape()[a] != 1));
         let axes: Vec<isize> = stretched.map(|a| a as isize).collect();
         self.sum_axes(&axes, true).reshape(shape)

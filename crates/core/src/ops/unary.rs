@@ -114,7 +114,7 @@ static TABLE: [Function; 20] = [
         saves: X,
         df: |x, a, b| if x >= a && x <= b { 1.0 } else { 0.0 },
     },
-    Function { name: "pow", f: |x, a, _| x.powf(a), saves: X, df: |x, a, _| a * x.powf(a - 1.0) },
+    Function { name: "powf", f: |x, a, _| x.powf(a), saves: X, df: |x, a, _| a * x.powf(a - 1.0) },
 ];
 
 fn logistic(x: f32) -> f32 {
@@ -148,7 +148,10 @@ pub(super) static INFO: OpInfo = OpInfo {
     kernels: &[KernelInfo {
         shader: &UNARY,
         entries: &["unary_forward", "unary_backward"],
-        headers: || (0..TABLE.len() as u32).map(|op| vec![("OP", op)]).collect(),
+        headers: || {
+            let ops = 0..TABLE.len() as u32;
+            ops.flat_map(|op| [0, 1].map(|vec| vec![("OP", op), ("VEC", vec)])).collect()
+        },
         params_bytes: size_of::<Params>(),
     }],
 };
@@ -258,8 +261,9 @@ fn launch(gpu: &mut Stream, op: &Forward, entry: &'static str, x: &[GpuView<'_>]
         pad2: [0.0; 2],
     };
     let inputs: Vec<_> = x.iter().map(|x| x.buffer).collect();
+    let vec = u32::from(x.iter().all(|x| x.offset().is_multiple_of(4)));
     gpu.dispatch(Dispatch {
-        kernel: Kernel { shader: &UNARY, entry, constants: &[("OP", op.function as u32)] },
+        kernel: Kernel { shader: &UNARY, entry, constants: &[("OP", op.function as u32), ("VEC", vec)] },
         inputs: &inputs,
         outputs: &[y.buffer],
         params: bytemuck::bytes_of(&params),
@@ -281,35 +285,42 @@ impl Unary {
 
 impl Tensor {
     /// Applies a function of the table without constants.
+    #[track_caller]
     pub fn unary(&self, function: Unary) -> Tensor {
         self.unary_with(function, 0.0, 0.0)
     }
 
+    #[track_caller]
     fn unary_with(&self, function: Unary, a: f32, b: f32) -> Tensor {
         apply(Forward { function, a, b }, &[self])
     }
 
     /// `-x`.
+    #[track_caller]
     pub fn neg(&self) -> Tensor {
         self.unary(Unary::Neg)
     }
 
     /// `e^x`.
+    #[track_caller]
     pub fn exp(&self) -> Tensor {
         self.unary(Unary::Exp)
     }
 
     /// Natural logarithm; NaN below 0, minus infinity at 0.
+    #[track_caller]
     pub fn log(&self) -> Tensor {
         self.unary(Unary::Log)
     }
 
     /// Square root; NaN below 0.
+    #[track_caller]
     pub fn sqrt(&self) -> Tensor {
         self.unary(Unary::Sqrt)
     }
 
     /// `|x|`, with derivative 0 at 0.
+    #[track_caller]
     pub fn abs(&self) -> Tensor {
         self.unary(Unary::Abs)
     }
@@ -321,76 +332,91 @@ impl Tensor {
     /// let x = Tensor::new(&[-1.0, 0.0, 2.0], [3], &Device::cpu());
     /// assert_eq!(x.relu().to_vec::<f32>().unwrap(), [0.0, 0.0, 2.0]);
     /// ```
+    #[track_caller]
     pub fn relu(&self) -> Tensor {
         self.unary(Unary::Relu)
     }
 
     /// `1 / (1 + e^-x)`, without overflow for large `|x|`.
+    #[track_caller]
     pub fn sigmoid(&self) -> Tensor {
         self.unary(Unary::Sigmoid)
     }
 
     /// Hyperbolic tangent.
+    #[track_caller]
     pub fn tanh(&self) -> Tensor {
         self.unary(Unary::Tanh)
     }
 
     /// `x * sigmoid(x)`, also called SiLU (Ramachandran et al. 2017).
+    #[track_caller]
     pub fn swish(&self) -> Tensor {
         self.unary(Unary::Swish)
     }
 
     /// `x * x`.
+    #[track_caller]
     pub fn square(&self) -> Tensor {
         self.unary(Unary::Square)
     }
 
     /// `1 / x`.
+    #[track_caller]
     pub fn reciprocal(&self) -> Tensor {
         self.unary(Unary::Reciprocal)
     }
 
     /// `log(1 + e^x)`, without overflow.
+    #[track_caller]
     pub fn softplus(&self) -> Tensor {
         self.unary(Unary::Softplus)
     }
 
     /// `x`, or `alpha * (e^x - 1)` below 0 (Clevert et al. 2015).
+    #[track_caller]
     pub fn elu(&self, alpha: f32) -> Tensor {
         self.unary_with(Unary::Elu, alpha, 0.0)
     }
 
     /// `x`, or `slope * x` below 0.
+    #[track_caller]
     pub fn leaky_relu(&self, slope: f32) -> Tensor {
         self.unary_with(Unary::LeakyRelu, slope, 0.0)
     }
 
     /// Gaussian error linear unit in its tanh approximation (Hendrycks and Gimpel 2016).
+    #[track_caller]
     pub fn gelu(&self) -> Tensor {
         self.unary(Unary::Gelu)
     }
 
     /// Sine of an angle in radians.
+    #[track_caller]
     pub fn sin(&self) -> Tensor {
         self.unary(Unary::Sin)
     }
 
     /// Cosine of an angle in radians.
+    #[track_caller]
     pub fn cos(&self) -> Tensor {
         self.unary(Unary::Cos)
     }
 
     /// `x` limited to `min..=max`, with derivative 0 outside.
+    #[track_caller]
     pub fn clip(&self, min: f32, max: f32) -> Tensor {
         self.unary_with(Unary::Clip, min, max)
     }
 
     /// `x^exponent`; NaN for a negative `x` unless the exponent is a whole number.
+    #[track_caller]
     pub fn powf(&self, exponent: f32) -> Tensor {
         self.unary_with(Unary::Pow, exponent, 0.0)
     }
 
     /// `scale * x + shift`.
+    #[track_caller]
     pub fn affine(&self, scale: f32, shift: f32) -> Tensor {
         self.unary_with(Unary::Affine, scale, shift)
     }

@@ -1,0 +1,422 @@
+//! How convolution runs on a GPU: the direct kernels (`conv2d_direct.wgsl` on software adapters, `conv2d_tiled.wgsl` on
+//! hardware, with the same entry points and parameters), and im2col with a matrix product as the reference.
+
+use bytemuck::{Pod, Zeroable};
+use tilegrad_shaders::{CONV2D_DIRECT, CONV2D_TILED, IM2COL, Shader};
+
+use super::conv2d::{Conv2dOptions, ConvAlgorithm, Geometry};
+use super::gemm::{self, Operand, Product, Tile};
+use super::{KernelInfo, OpInfo};
+use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
+use crate::op::GpuView;
+use crate::shape::Layout;
+
+const ENTRIES: &[&str] = &["conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"];
+
+pub(super) static INFO: OpInfo = OpInfo {
+    names: &["conv2d", "conv2d_data_gradient", "conv2d_weight_gradient"],
+    differentiable: true,
+    kernels: &[
+        KernelInfo {
+            shader: &CONV2D_DIRECT,
+            entries: ENTRIES,
+            headers: || direct_headers(&gemm::SOFTWARE),
+            params_bytes: size_of::<Params>(),
+        },
+        KernelInfo {
+            shader: &CONV2D_TILED,
+            entries: ENTRIES,
+            headers: || direct_headers(&gemm::HARDWARE),
+            params_bytes: size_of::<Params>(),
+        },
+        KernelInfo {
+            shader: &IM2COL,
+            entries: &["im2col_forward", "im2col_backward"],
+            headers: || {
+                let vec = |g: &Geometry| ("C_VEC", u32::from(g.c / g.groups % 4 == 0));
+                examples().iter().map(|g| geometry_constants(g).into_iter().chain([vec(g)]).collect()).collect()
+            },
+            params_bytes: size_of::<ColumnParams>(),
+        },
+    ],
+};
+
+/// Convolutions of every kind: few and many channels, strides, dilation, groups.
+fn examples() -> Vec<Geometry> {
+    use crate::shape::Shape;
+    use crate::window::Padding;
+    let case = |x: [usize; 4], w: [usize; 4], stride, dilation, groups| {
+        let options = Conv2dOptions {
+            stride: [stride; 2],
+            dilation: [dilation; 2],
+            groups,
+            padding: Padding::Same,
+            ..Default::default()
+        };
+        Geometry::new(&Shape::from(x), &Shape::from(w), &options).expect("the examples fit")
+    };
+    vec![
+        case([2, 28, 28, 1], [3, 3, 1, 32], 1, 1, 1),
+        case([2, 14, 14, 32], [3, 3, 32, 64], 1, 1, 1),
+        case([1, 28, 20, 3], [7, 7, 3, 6], 2, 1, 1),
+        case([1, 9, 9, 8], [3, 3, 4, 12], 3, 1, 2),
+        case([1, 12, 12, 6], [3, 3, 1, 6], 1, 2, 6),
+    ]
+}
+
+fn direct_headers(tiles: &[Tile]) -> Vec<Vec<(&'static str, u32)>> {
+    let header = |tile: &Tile, (act, g): (usize, &Geometry)| {
+        let vec = [u32::from(g.c / g.groups % 4 == 0), u32::from(g.o / g.groups % 4 == 0)];
+        direct_constants(tile, g, vec, [(act % 2) as u32, (act % 4) as u32])
+    };
+    tiles.iter().flat_map(|tile| examples().iter().enumerate().map(|e| header(tile, e)).collect::<Vec<_>>()).collect()
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    batch: u32,
+    x_offset: u32,
+    w_offset: u32,
+    bias_offset: u32,
+    y_offset: u32,
+    split: u32,
+    splits: u32,
+    unused: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct ColumnParams {
+    first: u32,
+    images: u32,
+    group: u32,
+    x_offset: u32,
+    columns_offset: u32,
+    unused: [u32; 3],
+}
+
+/// The geometry, baked into the kernels: division by a constant is cheap, by a parameter a third of the whole time.
+fn geometry_constants(g: &Geometry) -> Vec<(&'static str, u32)> {
+    let (h, w) = (&g.h, &g.w);
+    [
+        ("H", h.input),
+        ("W", w.input),
+        ("C", g.c),
+        ("OH", h.output),
+        ("OW", w.output),
+        ("KH", h.size),
+        ("KW", w.size),
+        ("SH", h.stride),
+        ("SW", w.stride),
+        ("DH", h.dilation),
+        ("DW", w.dilation),
+        ("PT", h.before),
+        ("PL", w.before),
+        ("GROUPS", g.groups),
+    ]
+    .map(|(name, value)| (name, value as u32))
+    .into()
+}
+
+fn direct_constants(
+    tile: &Tile,
+    g: &Geometry,
+    [c_vec, o_vec]: [u32; 2],
+    [bias, act]: [u32; 2],
+) -> Vec<(&'static str, u32)> {
+    let mut all = tile.constants.to_vec();
+    all.extend(geometry_constants(g));
+    all.extend([("O", g.o as u32), ("C_VEC", c_vec), ("O_VEC", o_vec), ("HAS_BIAS", bias), ("ACT", act)]);
+    all
+}
+
+/// One launch of a direct kernel over a product of `rows x depth` by `depth x columns` for each group.
+struct Direct<'a> {
+    entry: &'static str,
+    size: [usize; 3],
+    /// Offsets that the vector paths need to be multiples of four: of what has `C` channels, and of what has `O`.
+    aligned: [&'a [u32]; 2],
+    epilogue: [u32; 2],
+    inputs: &'a [&'a GpuBuffer],
+    output: &'a GpuBuffer,
+    params: Params,
+}
+
+fn direct(gpu: &mut Stream, g: &Geometry, tile: &Tile, shader: &'static Shader, d: &Direct<'_>) {
+    let [rows, columns, _] = d.size;
+    let vec = |channels: usize, offsets: &[u32]| {
+        u32::from((channels / g.groups).is_multiple_of(4) && offsets.iter().all(|o| o.is_multiple_of(4)))
+    };
+    let constants = direct_constants(tile, g, [vec(g.c, d.aligned[0]), vec(g.o, d.aligned[1])], d.epilogue);
+    gpu.dispatch(Dispatch {
+        kernel: Kernel { shader, entry: d.entry, constants: &constants },
+        inputs: d.inputs,
+        outputs: &[d.output],
+        params: bytemuck::bytes_of(&d.params),
+        workgroups: fold_workgroups((tile.count(rows, columns) * g.groups) as u64 * u64::from(d.params.splits), 1),
+    });
+}
+
+const PAIR: [&Shader; 2] = [&CONV2D_DIRECT, &CONV2D_TILED];
+
+/// `y = act(conv(x, w) + bias)`; inputs `x`, `w` and perhaps `bias`.
+pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[GpuView<'_>], y: &GpuView<'_>) {
+    if options.algorithm == ConvAlgorithm::Im2col {
+        return im2col_forward(gpu, g, options, x, y);
+    }
+    let size = [g.pixels(), g.o / g.groups, g.depth()];
+    let (tile, shader) = gemm::choose(gpu, size, PAIR);
+    let bias = x.get(2);
+    let params = Params {
+        batch: g.batch as u32,
+        x_offset: x[0].offset(),
+        w_offset: x[1].offset(),
+        bias_offset: bias.map_or(0, |b| b.offset()),
+        splits: 1,
+        ..Params::zeroed()
+    };
+    let d = Direct {
+        entry: "conv2d_forward",
+        size,
+        aligned: [&[params.x_offset], &[params.w_offset]],
+        epilogue: [u32::from(bias.is_some()), gemm::act_constant(options.activation)],
+        inputs: &[x[0].buffer, x[1].buffer, bias.map_or(x[0].buffer, |b| b.buffer)],
+        output: y.buffer,
+        params,
+    };
+    direct(gpu, g, &tile, shader, &d);
+}
+
+/// `dx` from `dz` and `w`.
+pub(super) fn data_gradient(
+    gpu: &mut Stream,
+    g: &Geometry,
+    options: &Conv2dOptions,
+    x: &[GpuView<'_>],
+    dx: &GpuView<'_>,
+) {
+    if options.algorithm == ConvAlgorithm::Im2col {
+        return im2col_data_gradient(gpu, g, x, dx);
+    }
+    let depth = g.h.size * g.w.size * g.o / g.groups;
+    let size = [g.batch * g.h.input * g.w.input, g.c / g.groups, depth];
+    let (tile, shader) = gemm::choose(gpu, size, PAIR);
+    let params = Params {
+        batch: g.batch as u32,
+        y_offset: x[0].offset(),
+        w_offset: x[1].offset(),
+        splits: 1,
+        ..Params::zeroed()
+    };
+    let d = Direct {
+        entry: "conv2d_backward_data",
+        size,
+        aligned: [&[], &[params.y_offset, params.w_offset]],
+        epilogue: [0, 0],
+        inputs: &[x[0].buffer, x[1].buffer],
+        output: dx.buffer,
+        params,
+    };
+    direct(gpu, g, &tile, shader, &d);
+}
+
+/// `dw` from `x` and `dz`: the batch's pixels in splits, whose results a second kernel adds up.
+pub(super) fn weight_gradient(
+    gpu: &mut Stream,
+    g: &Geometry,
+    options: &Conv2dOptions,
+    x: &[GpuView<'_>],
+    dw: &GpuView<'_>,
+) {
+    if g.pixels() == 0 {
+        return super::fill::fill_buffer(gpu, dw.buffer, dw.len(), 0.0);
+    }
+    if options.algorithm == ConvAlgorithm::Im2col {
+        return im2col_weight_gradient(gpu, g, x, dw);
+    }
+    let size = [g.depth(), g.o / g.groups, g.pixels()];
+    let (tile, shader) = gemm::choose(gpu, size, PAIR);
+    let tiles = tile.count(size[0], size[1]) * g.groups;
+    // Windows overlap: a step over the pixels reads each channel about once a stride, not once a kernel position.
+    let (splits, split) = tile.split(tiles, g.pixels(), g.c + g.o);
+    let params = Params {
+        batch: g.batch as u32,
+        x_offset: x[0].offset(),
+        y_offset: x[1].offset(),
+        split: split as u32,
+        splits: splits as u32,
+        ..Params::zeroed()
+    };
+    let partials =
+        (splits > 1).then(|| gpu.alloc((splits * 4) as u64 * u64::from(dw.len()), "partial weight gradients"));
+    let d = Direct {
+        entry: "conv2d_backward_weights",
+        size,
+        aligned: [&[params.x_offset], &[params.y_offset]],
+        epilogue: [0, 0],
+        inputs: &[x[0].buffer, x[1].buffer],
+        output: partials.as_ref().unwrap_or(dw.buffer),
+        params,
+    };
+    direct(gpu, g, &tile, shader, &d);
+    if let Some(partials) = &partials {
+        gemm::add_partials(gpu, partials, [1, g.depth(), g.o, splits], (None, 0, None), dw.buffer, 0);
+    }
+}
+
+// ---- im2col ----
+
+/// Columns of some images for one group, in a buffer of their own.
+struct Chunk {
+    first: usize,
+    images: usize,
+    group: usize,
+}
+
+/// The most bytes of columns at a time; within the 128 MiB that any adapter binds.
+const CHUNK_BYTES: usize = 64 << 20;
+
+/// The batch in chunks whose columns fit, for each group.
+fn chunks(g: &Geometry) -> Vec<Chunk> {
+    let image = 4 * g.h.output * g.w.output * g.depth();
+    let images = (CHUNK_BYTES / image.max(1)).clamp(1, g.batch.max(1));
+    let groups = 0..g.groups;
+    groups
+        .flat_map(|group| {
+            let starts = (0..g.batch).step_by(images);
+            starts.map(move |first| Chunk { first, images: images.min(g.batch - first), group })
+        })
+        .collect()
+}
+
+impl Chunk {
+    fn pixels(&self, g: &Geometry) -> usize {
+        self.images * g.h.output * g.w.output
+    }
+
+    /// Where the chunk's channels of `y` start, in elements.
+    fn y_start(&self, g: &Geometry) -> usize {
+        self.first * g.h.output * g.w.output * g.o + self.group * g.o / g.groups
+    }
+
+    /// Copies images to columns, or adds columns up to images.
+    fn launch(&self, gpu: &mut Stream, g: &Geometry, entry: &'static str, x: &GpuBuffer, y: &GpuBuffer, x_offset: u32) {
+        let group_channels = g.c / g.groups;
+        let mut constants = geometry_constants(g);
+        constants.push(("C_VEC", u32::from(group_channels.is_multiple_of(4) && x_offset.is_multiple_of(4))));
+        let params = ColumnParams {
+            first: self.first as u32,
+            images: self.images as u32,
+            group: self.group as u32,
+            x_offset,
+            ..ColumnParams::zeroed()
+        };
+        let elements = match entry {
+            "im2col_forward" => self.pixels(g) * g.depth(),
+            _ => self.images * g.h.input * g.w.input * group_channels,
+        };
+        gpu.dispatch(Dispatch {
+            kernel: Kernel { shader: &IM2COL, entry, constants: &constants },
+            inputs: &[x],
+            outputs: &[y],
+            params: bytemuck::bytes_of(&params),
+            workgroups: fold_workgroups(elements as u64, 256),
+        });
+    }
+
+    fn alloc_columns(&self, gpu: &mut Stream, g: &Geometry) -> GpuBuffer {
+        gpu.alloc((4 * self.pixels(g) * g.depth()) as u64, "im2col columns")
+    }
+}
+
+/// A matrix in a buffer.
+fn matrix(buffer: &GpuBuffer, offset: usize, row: usize, col: usize) -> Operand<'_> {
+    Operand { buffer, offset, row, col, batch: 0 }
+}
+
+fn im2col_forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[GpuView<'_>], y: &GpuView<'_>) {
+    for chunk in chunks(g) {
+        let columns = chunk.alloc_columns(gpu, g);
+        chunk.launch(gpu, g, "im2col_forward", x[0].buffer, &columns, x[0].offset());
+        let (pixels, width) = (chunk.pixels(g), g.o / g.groups);
+        // A group's outputs are a part of each pixel: they are made on their own and copied into place.
+        let own = (g.groups > 1).then(|| gpu.alloc((4 * pixels * width) as u64, "outputs of a group"));
+        let product = Product {
+            size: [pixels, width, g.depth()],
+            batches: 1,
+            a: matrix(&columns, 0, g.depth(), 1),
+            b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1),
+            bias: x.get(2).map(|b| (b.buffer, b.offset() + (chunk.group * width) as u32)),
+            activation: options.activation,
+            c: own.as_ref().unwrap_or(y.buffer),
+            c_offset: if own.is_some() { 0 } else { chunk.y_start(g) },
+        };
+        gemm::launch(gpu, &product);
+        if let Some(own) = &own {
+            copy_matrix(gpu, own, y, [pixels, width], chunk.y_start(g), g.o);
+        }
+    }
+}
+
+fn im2col_data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dx: &GpuView<'_>) {
+    for chunk in chunks(g) {
+        let columns = chunk.alloc_columns(gpu, g);
+        let width = g.o / g.groups;
+        let product = Product {
+            size: [chunk.pixels(g), g.depth(), width],
+            batches: 1,
+            a: matrix(x[0].buffer, x[0].layout.offset + chunk.y_start(g), g.o, 1),
+            b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o),
+            bias: None,
+            activation: None,
+            c: &columns,
+            c_offset: 0,
+        };
+        gemm::launch(gpu, &product);
+        chunk.launch(gpu, g, "im2col_backward", &columns, dx.buffer, 0);
+    }
+}
+
+fn im2col_weight_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dw: &GpuView<'_>) {
+    let width = g.o / g.groups;
+    let all = chunks(g);
+    let per_group = all.len() / g.groups;
+    for group in all.chunks(per_group) {
+        // Partial results of the chunks, added up at the end.
+        let partials = gpu.alloc((4 * per_group * g.depth() * width) as u64, "partial weight gradients");
+        for (i, chunk) in group.iter().enumerate() {
+            let columns = chunk.alloc_columns(gpu, g);
+            chunk.launch(gpu, g, "im2col_forward", x[0].buffer, &columns, x[0].offset());
+            let product = Product {
+                size: [g.depth(), width, chunk.pixels(g)],
+                batches: 1,
+                a: matrix(&columns, 0, 1, g.depth()),
+                b: matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1),
+                bias: None,
+                activation: None,
+                c: &partials,
+                c_offset: i * g.depth() * width,
+            };
+            gemm::launch(gpu, &product);
+        }
+        let own = gpu.alloc((4 * g.depth() * width) as u64, "weight gradients of a group");
+        gemm::add_partials(gpu, &partials, [1, g.depth(), width, per_group], (None, 0, None), &own, 0);
+        copy_matrix(gpu, &own, dw, [g.depth(), width], group[0].group * width, g.o);
+    }
+}
+
+/// Copies a dense matrix into a part of `y` whose rows are `stride` elements apart.
+fn copy_matrix(
+    gpu: &mut Stream,
+    from: &GpuBuffer,
+    y: &GpuView<'_>,
+    [rows, columns]: [usize; 2],
+    offset: usize,
+    stride: usize,
+) {
+    let layout = Layout::contiguous([rows, columns].into());
+    let mut to = layout;
+    (to.strides[0], to.offset) = (stride, offset);
+    super::copy::copy_gpu(gpu, &GpuView { buffer: from, layout, dtype: y.dtype }, y, to);
+}

@@ -1,0 +1,274 @@
+//! Ops that copy elements to other places and compute nothing: contiguous, concat, pad. Views, which move nothing, are in
+//! `movement.rs`.
+
+use bytemuck::{Pod, Zeroable};
+use tilegrad_shaders::COPY;
+
+use super::movement::{axis_of, same_dtype, slice_view};
+use super::{KernelInfo, OpInfo};
+use crate::dtype::DType;
+use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, apply};
+use crate::shape::{Layout, MAX_RANK, Shape, ShapeError};
+use crate::tape::Node;
+use crate::tensor::Tensor;
+
+/// Numbers of axes that strided kernels are compiled for.
+pub(super) const RANKS: [u32; 5] = [1, 2, 3, 4, 8];
+
+/// The kernel for a merged shape: the smallest of [`RANKS`] that holds it.
+pub(super) fn kernel_rank(shape: &Shape) -> u32 {
+    RANKS.into_iter().find(|&r| r as usize >= shape.rank()).expect("no tensor has more axes")
+}
+
+/// Axis lengths or strides as kernels take them.
+pub(super) fn words(values: &[usize], spare: u32) -> [u32; MAX_RANK] {
+    std::array::from_fn(|i| values.get(i).map_or(spare, |&v| v as u32))
+}
+
+pub(super) static INFO: OpInfo = OpInfo {
+    names: &["contiguous", "place", "concat"],
+    differentiable: true,
+    kernels: &[KernelInfo {
+        shader: &COPY,
+        entries: &["copy_words", "copy_bytes"],
+        headers: || RANKS.iter().map(|&rank| vec![("RANK", rank)]).collect(),
+        params_bytes: size_of::<Params>(),
+    }],
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    len: u32,
+    from_offset: u32,
+    to_offset: u32,
+    pad: u32,
+    shape: [u32; MAX_RANK],
+    from_strides: [u32; MAX_RANK],
+    to_strides: [u32; MAX_RANK],
+}
+
+/// `y[to(i)] = x[from(i)]` on a GPU, where `to` is a layout of `y`'s buffer.
+pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: Layout) {
+    let [from, to] = Layout::merge_axes([x.layout, to]);
+    let params = Params {
+        len: x.len(),
+        from_offset: from.offset as u32,
+        to_offset: to.offset as u32,
+        pad: 0,
+        shape: words(from.shape.dims(), 1),
+        from_strides: words(&from.strides, 0),
+        to_strides: words(&to.strides, 0),
+    };
+    let bytes = x.dtype == DType::U8;
+    assert!(!bytes || (to.is_contiguous() && to.offset == 0), "u8 tensors are copied as a whole only");
+    gpu.dispatch(Dispatch {
+        kernel: Kernel {
+            shader: &COPY,
+            entry: if bytes { "copy_bytes" } else { "copy_words" },
+            constants: &[("RANK", kernel_rank(&from.shape))],
+        },
+        inputs: &[x.buffer],
+        outputs: &[y.buffer],
+        params: bytemuck::bytes_of(&params),
+        workgroups: fold_workgroups(if bytes { x.len().div_ceil(4) } else { x.len() }.into(), 64),
+    });
+}
+
+/// `y[to(i)] = x[from(i)]` on the CPU.
+fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
+    fn run<T: crate::Element>(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
+        let (from, x, y) = (x.layout, x.buffer::<T>(), y.slice::<T>());
+        let [from, to] = Layout::merge_axes([from, to]);
+        for (to, from) in to.positions().zip(from.positions()) {
+            y[to] = x[from];
+        }
+    }
+    match x.dtype {
+        DType::F32 => run::<f32>(x, y, to),
+        DType::I32 => run::<i32>(x, y, to),
+        DType::U32 => run::<u32>(x, y, to),
+        DType::U8 => run::<u8>(x, y, to),
+    }
+}
+
+/// A strided tensor's elements, row-major.
+#[derive(Debug)]
+struct Contiguous;
+
+impl Op for Contiguous {
+    fn name(&self) -> &'static str {
+        "contiguous"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(*x[0])
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        same_dtype(x)
+    }
+
+    fn takes(&self, _: usize, _: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let to = Layout::contiguous(y[0].shape());
+        copy_cpu(&x[0], &mut y[0], to);
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        copy_gpu(gpu, &x[0], &y[0], y[0].layout);
+    }
+
+    fn backward(&self, _: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(dy.clone())]
+    }
+}
+
+/// The opposite of a slice: `x` at `start`, `start + step`, .. of a tensor that is `value` elsewhere.
+#[derive(Debug)]
+struct Place {
+    shape: Shape,
+    start: [usize; MAX_RANK],
+    step: [usize; MAX_RANK],
+    value: f32,
+}
+
+pub(super) fn place(x: &Tensor, shape: Shape, start: [usize; MAX_RANK], step: [usize; MAX_RANK], value: f32) -> Tensor {
+    apply(Place { shape, start, step, value }, &[x])
+}
+
+impl Place {
+    /// Where `x` goes, as a layout of the output.
+    fn region(&self, len: &Shape) -> Layout {
+        slice_view(self.start, *len, self.step).view(&Layout::contiguous(self.shape)).expect("a slice is a view")
+    }
+}
+
+impl Op for Place {
+    fn name(&self) -> &'static str {
+        "place"
+    }
+
+    fn infer(&self, _: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(self.shape)
+    }
+
+    fn takes(&self, _: usize, _: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        y[0].slice().fill(self.value);
+        copy_cpu(&x[0], &mut y[0], self.region(x[0].shape()));
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), self.value);
+        copy_gpu(gpu, &x[0], &y[0], self.region(x[0].shape()));
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(apply(slice_view(self.start, *node.input_shape(0), self.step), &[dy]))]
+    }
+}
+
+#[derive(Debug)]
+struct Concat {
+    axis: usize,
+}
+
+impl Op for Concat {
+    fn name(&self) -> &'static str {
+        "concat"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        let mut total = 0;
+        for (i, s) in x.iter().enumerate() {
+            if s.rank() != x[0].rank() || (0..s.rank()).any(|a| a != self.axis && s[a] != x[0][a]) {
+                let problem = format!("tensor {i} differs from tensor 0 outside axis {}", self.axis);
+                return Err(ShapeError::new(problem).operand("tensor 0", x[0]).operand(&format!("tensor {i}"), s));
+            }
+            total += s[self.axis];
+        }
+        Ok(x[0].with(self.axis, total))
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        same_dtype(x)
+    }
+
+    fn takes(&self, _: usize, _: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let mut to = Layout::contiguous(y[0].shape());
+        for x in x {
+            to.shape = *x.shape();
+            copy_cpu(x, &mut y[0], to);
+            to.offset += x.shape()[self.axis] * to.strides[self.axis];
+        }
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        let mut to = y[0].layout;
+        for x in x {
+            to.shape = *x.shape();
+            copy_gpu(gpu, x, &y[0], to);
+            to.offset += x.shape()[self.axis] * to.strides[self.axis];
+        }
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let mut start = 0;
+        (0..node.inputs())
+            .map(|i| {
+                let len = node.input_shape(i)[self.axis];
+                start += len;
+                node.needs(i).then(|| dy.slice_axis(self.axis as isize, start - len..start))
+            })
+            .collect()
+    }
+
+    fn cost(&self, _: &[&Shape], y: &Shape) -> Cost {
+        Cost { flops: 0, bytes: 8 * y.len() as u64 }
+    }
+}
+
+impl Tensor {
+    /// Row-major without gaps: itself if it is already, else a copy.
+    #[track_caller]
+    pub fn contiguous(&self) -> Tensor {
+        if self.layout().is_contiguous() { self.clone() } else { apply(Contiguous, &[self]) }
+    }
+
+    /// Tensors joined along an axis.
+    ///
+    /// # Panics
+    /// When there are none, or their shapes differ elsewhere.
+    #[track_caller]
+    pub fn concat(tensors: &[&Tensor], axis: isize) -> Tensor {
+        let first = tensors.first().expect("concat: no tensors");
+        apply(Concat { axis: axis_of("concat", first, axis) }, tensors)
+    }
+
+    /// `value` added around each axis: `(before, after)` elements. Axes past the end of `widths` get none.
+    ///
+    /// # Panics
+    /// With more widths than axes.
+    #[track_caller]
+    pub fn pad(&self, widths: &[(usize, usize)], value: f32) -> Tensor {
+        assert!(widths.len() <= self.rank(), "pad: {} widths for shape {}", widths.len(), self.shape());
+        let (mut start, mut dims) = ([0; MAX_RANK], self.shape().to_vec());
+        for (axis, &(before, after)) in widths.iter().enumerate() {
+            start[axis] = before;
+            dims[axis] += before + after;
+        }
+        place(self, Shape::new(&dims), start, [1; MAX_RANK], value)
+    }
+}

@@ -1,0 +1,353 @@
+//! Matrix products on a GPU: which tiles for which adapter and size, how many splits, and the launch. `matmul.rs` and
+//! both forms of convolution use it.
+//!
+//! A hardware GPU wants tiles in workgroup memory that many threads share; a software rasteriser wants none, and large
+//! register tiles instead (the same tile is six times slower there). The figures are in docs/performance.md.
+
+use bytemuck::{Pod, Zeroable};
+use tilegrad_shaders::{MATMUL, MATMUL_TILED, Shader};
+
+use super::unary::Unary;
+use crate::cpu::par;
+use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
+use crate::shape::{Shape, ShapeError};
+use crate::tensor::Tensor;
+
+/// What one workgroup makes: a tile of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tile {
+    /// Rows of the result in a tile.
+    pub(super) rows: usize,
+    /// Columns of the result in a tile.
+    pub(super) columns: usize,
+    /// Splits of the summed axis are multiples of this.
+    pub(super) step: usize,
+    /// The tile as the shaders take it.
+    pub(super) constants: &'static [(&'static str, u32)],
+}
+
+macro_rules! software {
+    ($lanes:literal, $rows:literal) => {
+        Tile { rows: $rows, columns: 4 * $lanes, step: 4, constants: &[("LANES", $lanes), ("ROWS", $rows)] }
+    };
+}
+
+macro_rules! hardware {
+    ($size:literal, $thread:literal) => {
+        Tile {
+            rows: $size,
+            columns: $size,
+            step: 16,
+            constants: &[
+                ("TILE_M", $size),
+                ("TILE_N", $size),
+                ("TILE_K", 16),
+                ("THREAD_M", $thread),
+                ("THREAD_N", $thread),
+            ],
+        }
+    };
+}
+
+/// For software adapters, smallest first; 8 lanes and then 16.
+pub(super) static SOFTWARE: [Tile; 5] =
+    [software!(8, 8), software!(8, 16), software!(8, 32), software!(16, 16), software!(16, 32)];
+
+/// For hardware, smallest first.
+pub(super) static HARDWARE: [Tile; 3] = [hardware!(32, 4), hardware!(64, 4), hardware!(128, 8)];
+
+/// Whether the adapter runs the software kernels: a rasteriser on the CPU whose subgroups hold at least 8 invocations.
+/// Returns the lanes. Other adapters run the hardware kernels, which assume nothing about subgroups.
+fn software_lanes(gpu: &Stream, columns: usize) -> Option<usize> {
+    let sizes = gpu.wants_software_kernels().then(|| gpu.gpu().subgroup_sizes());
+    match sizes.flatten() {
+        Some((16, 16)) if columns > 32 => Some(16),
+        Some((8.., _)) => Some(8),
+        _ => None,
+    }
+}
+
+/// Picks the shader of a pair (software, hardware) and the tile for a product of `rows x depth` by `depth x columns`.
+pub(super) fn choose(
+    gpu: &Stream,
+    [rows, columns, depth]: [usize; 3],
+    shaders: [&'static Shader; 2],
+) -> (Tile, &'static Shader) {
+    let flops = 2 * rows * columns * depth;
+    match software_lanes(gpu, columns) {
+        Some(lanes) => {
+            // Larger tiles load less for each multiplication, and take longer to compile: 0.1 s to 0.25 s.
+            let wanted = match flops {
+                50_000_000.. if rows >= 32 => 32,
+                2_000_000.. if rows >= 16 => 16,
+                _ if lanes == 16 => 16,
+                _ => 8,
+            };
+            let fits = |t: &&Tile| t.rows == wanted && t.columns == 4 * lanes;
+            (*SOFTWARE.iter().find(fits).expect("each number of lanes has these tiles"), shaders[0])
+        }
+        None => {
+            let [small, medium, large] = HARDWARE;
+            let tile = match () {
+                _ if columns >= 96 && large.count(rows, columns) >= 128 => large,
+                _ if columns <= 32 || medium.count(rows, columns) < 16 => small,
+                _ => medium,
+            };
+            (tile, shaders[1])
+        }
+    }
+}
+
+impl Tile {
+    /// Tiles that cover a result.
+    pub(super) fn count(&self, rows: usize, columns: usize) -> usize {
+        rows.div_ceil(self.rows) * columns.div_ceil(self.columns)
+    }
+
+    fn is_software(&self) -> bool {
+        self.constants[0].0 == "LANES"
+    }
+
+    /// Into how many parts the summed axis is split, and the length of one, for `tiles` tiles in all. `traffic` is what
+    /// one pass over the summed axis reads, in elements a step.
+    ///
+    /// Software: the operands of one split should stay in the cache (1.5 MB of it), since every tile of rows reads them
+    /// again. Hardware: few tiles leave most of the device idle.
+    pub(super) fn split(&self, tiles: usize, depth: usize, traffic: usize) -> (usize, usize) {
+        let wanted = if self.is_software() {
+            let for_cache = (4 * traffic * depth).div_ceil(1_500_000);
+            let useful = if depth < 512 { 1 } else { for_cache.max(8usize.div_ceil(tiles.max(1))).min(64) };
+            // llvmpipe silently ends a kernel after 65,535 rounds of its loops; a round is four steps.
+            useful.max(depth.div_ceil(4 * 16_384))
+        } else if depth >= 2048 && tiles < 128 {
+            (256 / tiles.max(1)).clamp(1, depth / 256)
+        } else {
+            1
+        };
+        let length = depth.div_ceil(wanted).next_multiple_of(self.step);
+        (depth.div_ceil(length), length)
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(super) struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    batches: u32,
+    a_row: u32,
+    a_col: u32,
+    b_row: u32,
+    b_col: u32,
+    a_batch: u32,
+    b_batch: u32,
+    a_offset: u32,
+    b_offset: u32,
+    c_offset: u32,
+    bias_offset: u32,
+    k_split: u32,
+    splits: u32,
+}
+
+/// A batch of matrices in a buffer; strides and offset in elements.
+#[derive(Clone, Copy)]
+pub(super) struct Operand<'a> {
+    pub(super) buffer: &'a GpuBuffer,
+    pub(super) offset: usize,
+    /// From one row to the next.
+    pub(super) row: usize,
+    /// From one column to the next.
+    pub(super) col: usize,
+    /// From one matrix to the next; 0 uses one for the whole batch.
+    pub(super) batch: usize,
+}
+
+/// `c (batches, m, n) = act(a b + bias)`, with `c` dense from `c_offset` on.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    pub(super) size: [usize; 3],
+    pub(super) batches: usize,
+    pub(super) a: Operand<'a>,
+    pub(super) b: Operand<'a>,
+    pub(super) bias: Option<(&'a GpuBuffer, u32)>,
+    pub(super) activation: Option<Unary>,
+    pub(super) c: &'a GpuBuffer,
+    pub(super) c_offset: usize,
+}
+
+/// How a kernel reads an operand: four values along the summed axis, four along the other, or one by one.
+const ALONG_SUM: u32 = 0;
+const ACROSS: u32 = 1;
+const SINGLE: u32 = 2;
+
+fn load(x: &Operand<'_>, sum_stride: usize, sum: usize, other_stride: usize, other: usize) -> u32 {
+    let aligned = [x.offset, x.batch].iter().all(|v| v.is_multiple_of(4));
+    let fours = |neighbour: usize, length: usize, far: usize| {
+        aligned && neighbour == 1 && length.is_multiple_of(4) && far.is_multiple_of(4)
+    };
+    if fours(sum_stride, sum, other_stride) {
+        ALONG_SUM
+    } else if fours(other_stride, other, sum_stride) {
+        ACROSS
+    } else {
+        SINGLE
+    }
+}
+
+/// Launches a product; in two passes when the summed axis is split.
+pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
+    let [m, n, k] = p.size;
+    let (tile, shader) = choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]);
+    let tiles = tile.count(m, n) * p.batches;
+    let (splits, k_split) = tile.split(tiles, k, m + n);
+    // Small products on a software adapter share one pipeline: compiling another takes longer than they ever run.
+    let tiny = tile.is_software() && m * n * k * p.batches < 1_000_000;
+    let loads =
+        if tiny { [SINGLE; 2] } else { [load(&p.a, p.a.col, k, p.a.row, m), load(&p.b, p.b.row, k, p.b.col, n)] };
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+        batches: p.batches as u32,
+        a_row: p.a.row as u32,
+        a_col: p.a.col as u32,
+        b_row: p.b.row as u32,
+        b_col: p.b.col as u32,
+        a_batch: p.a.batch as u32,
+        b_batch: p.b.batch as u32,
+        a_offset: p.a.offset as u32,
+        b_offset: p.b.offset as u32,
+        c_offset: p.c_offset as u32,
+        bias_offset: p.bias.map_or(0, |(_, offset)| offset),
+        k_split: k_split as u32,
+        splits: splits as u32,
+    };
+    let partials = (splits > 1).then(|| gpu.alloc((splits * p.batches * m * n * 4) as u64, "partial products"));
+    // Without a bias its binding gets any buffer; the kernel doesn't look.
+    let bias = p.bias.map_or(p.b.buffer, |(buffer, _)| buffer);
+    let c_vec = |offset: usize| u32::from(!tiny && n.is_multiple_of(4) && offset.is_multiple_of(4));
+    let epilogue = [("HAS_BIAS", u32::from(p.bias.is_some())), ("ACT", act_constant(p.activation))];
+    let first = match &partials {
+        None => [("C_VEC", c_vec(p.c_offset)), epilogue[0], epilogue[1]],
+        Some(_) => [("C_VEC", c_vec(0)), ("HAS_BIAS", 0), ("ACT", 0)],
+    };
+    gpu.dispatch(Dispatch {
+        kernel: Kernel { shader, entry: "matmul_forward", constants: &constants(tile, loads, first) },
+        inputs: &[p.a.buffer, p.b.buffer, bias],
+        outputs: &[partials.as_ref().unwrap_or(p.c)],
+        params: bytemuck::bytes_of(&Params {
+            c_offset: if partials.is_some() { 0 } else { params.c_offset },
+            ..params
+        }),
+        workgroups: fold_workgroups((tiles * splits) as u64, 1),
+    });
+    if let Some(partials) = partials {
+        let epilogue = (p.bias.map(|(buffer, _)| buffer), params.bias_offset, p.activation);
+        add_partials(gpu, &partials, [p.batches, m, n, splits], epilogue, p.c, p.c_offset);
+    }
+}
+
+/// `c = act(sum over splits of partials + bias)`, for partial results `(splits, batches, m, n)`.
+pub(super) fn add_partials(
+    gpu: &mut Stream,
+    partials: &GpuBuffer,
+    [batches, m, n, splits]: [usize; 4],
+    (bias, bias_offset, activation): (Option<&GpuBuffer>, u32, Option<Unary>),
+    c: &GpuBuffer,
+    c_offset: usize,
+) {
+    let (tile, shader) = choose(gpu, [1, 1, 1], [&MATMUL, &MATMUL_TILED]);
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        batches: batches as u32,
+        splits: splits as u32,
+        c_offset: c_offset as u32,
+        bias_offset,
+        ..Params::zeroed()
+    };
+    let flags = [
+        ("C_VEC", u32::from(n.is_multiple_of(4) && c_offset.is_multiple_of(4))),
+        ("HAS_BIAS", u32::from(bias.is_some())),
+        ("ACT", act_constant(activation)),
+    ];
+    gpu.dispatch(Dispatch {
+        kernel: Kernel { shader, entry: "matmul_reduce_partials", constants: &constants(tile, [SINGLE; 2], flags) },
+        inputs: &[partials, bias.unwrap_or(partials), bias.unwrap_or(partials)],
+        outputs: &[c],
+        params: bytemuck::bytes_of(&params),
+        workgroups: fold_workgroups((batches * m * n).div_ceil(4) as u64, 64),
+    });
+}
+
+fn constants(tile: Tile, [a, b]: [u32; 2], flags: [(&'static str, u32); 3]) -> Vec<(&'static str, u32)> {
+    let loads = [("A_LOAD", a), ("B_LOAD", b)];
+    tile.constants.iter().copied().chain(loads).chain(flags).collect()
+}
+
+/// Headers that cover every tile, every way to load, and every epilogue.
+pub(super) fn headers(tiles: &[Tile]) -> Vec<Vec<(&'static str, u32)>> {
+    let kinds = [
+        ([ALONG_SUM, ACROSS], 1, 0, 0),
+        ([ACROSS, ALONG_SUM], 1, 1, 1),
+        ([SINGLE, SINGLE], 0, 1, 2),
+        ([ALONG_SUM, ALONG_SUM], 1, 0, 3),
+        ([ACROSS, ACROSS], 0, 1, 0),
+    ];
+    let header = |tile: &Tile, (loads, vec, bias, act)| {
+        constants(*tile, loads, [("C_VEC", vec), ("HAS_BIAS", bias), ("ACT", act)])
+    };
+    tiles.iter().flat_map(|tile| kinds.map(|kind| header(tile, kind))).collect()
+}
+
+/// The activation that a kernel ends in, as its constant `ACT`.
+pub(super) fn act_constant(activation: Option<Unary>) -> u32 {
+    match activation {
+        Some(Unary::Relu) => 1,
+        Some(Unary::Sigmoid) => 2,
+        Some(Unary::Tanh) => 3,
+        _ => 0,
+    }
+}
+
+/// Checks bias and activation of an op that ends in `act(.. + bias)` over `n` columns.
+///
+/// # Panics
+/// At the caller, when the bias has another shape, or the activation's derivative doesn't follow from its output.
+#[track_caller]
+pub(super) fn check_epilogue(op: &str, n: usize, bias: Option<&Tensor>, activation: Option<Unary>) {
+    if let Some(bias) = bias
+        && bias.shape()[..] != [n]
+    {
+        let problem = format!("bias has shape {}, expected {}", bias.shape(), Shape::from([n]));
+        panic!("{}", ShapeError::new(problem).of(op));
+    }
+    assert!(
+        activation.is_none() || act_constant(activation) != 0,
+        "{op}: {activation:?} can't be fused, only Relu, Sigmoid and Tanh\n  help: apply it to the result"
+    );
+}
+
+/// The CPU's form of the epilogue, over rows of `n` columns.
+pub(super) fn finish_rows(y: &mut [f32], n: usize, bias: Option<&[f32]>, activation: Option<Unary>) {
+    if n == 0 || (bias.is_none() && activation.is_none()) {
+        return;
+    }
+    par::chunks(y, n, |_, rows| finish_block(rows, n, bias, activation));
+}
+
+/// [`finish_rows`] of a few rows, on this thread.
+pub(super) fn finish_block(rows: &mut [f32], n: usize, bias: Option<&[f32]>, activation: Option<Unary>) {
+    for row in rows.chunks_exact_mut(n) {
+        if let Some(bias) = bias {
+            row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        }
+        match activation {
+            None => {}
+            // Spelled out, so that it compiles to vector code.
+            Some(Unary::Relu) => row.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y }),
+            Some(activation) => row.iter_mut().for_each(|y| *y = activation.eval(*y)),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Matrix product: `y[b, m, n] = act(sum over k of a[b, m, k] * w[b, k, n] + bias[n])`.
+//!
+//! Operands may be transposed views: the kernels take any strides, so nothing is copied. Backward is two products with
+//! transposed operands, `da = dz w^T` and `dw = a^T dz` with `dz = dy * act'`, and `dbias` the sum of `dz` over the rows.
+
+use tilegrad_shaders::{MATMUL, MATMUL_TILED};
+
+use super::gemm::{self, Operand, Product};
+use super::unary::Unary;
+use super::{KernelInfo, OpInfo};
+use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::par;
+use crate::gpu::Stream;
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
+use crate::shape::{Layout, Shape, ShapeError};
+use crate::tape::Node;
+use crate::tensor::Tensor;
+
+pub(super) static INFO: OpInfo = OpInfo {
+    names: &["matmul"],
+    differentiable: true,
+    kernels: &[
+        KernelInfo {
+            shader: &MATMUL,
+            entries: &["matmul_forward", "matmul_reduce_partials"],
+            headers: || gemm::headers(&gemm::SOFTWARE),
+            params_bytes: size_of::<gemm::Params>(),
+        },
+        KernelInfo {
+            shader: &MATMUL_TILED,
+            entries: &["matmul_forward", "matmul_reduce_partials"],
+            headers: || gemm::headers(&gemm::HARDWARE),
+            params_bytes: size_of::<gemm::Params>(),
+        },
+    ],
+};
+
+/// Inputs `a (B, m, k)` and `w (B, k, n)`, either `B` possibly 1, and perhaps `bias (n)`.
+#[derive(Debug)]
+struct MatMul {
+    activation: Option<Unary>,
+}
+
+impl MatMul {
+    /// Batch, m, n and k.
+    fn sizes(a: &Shape, w: &Shape) -> [usize; 4] {
+        [if a[0] == 1 { w[0] } else { a[0] }, a[1], w[2], a[2]]
+    }
+}
+
+/// Matrix `b` of a batch; the same for all when there is one.
+fn matrix<'a>(x: &CpuView<'a>, b: usize) -> Mat<'a> {
+    let Layout { shape, strides, offset } = x.layout;
+    let start = offset + if shape[0] == 1 { 0 } else { b * strides[0] };
+    // An empty operand may start past its buffer's end; nothing of it is read.
+    let data = x.buffer::<f32>().get(start..).unwrap_or(&[]);
+    Mat { data, row_stride: strides[1], col_stride: strides[2] }
+}
+
+fn operand<'a>(x: &GpuView<'a>) -> Operand<'a> {
+    let Layout { shape, strides, offset } = x.layout;
+    let batch = if shape[0] == 1 { 0 } else { strides[0] };
+    Operand { buffer: x.buffer, offset, row: strides[1], col: strides[2], batch }
+}
+
+impl Op for MatMul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [batch, m, n, _] = MatMul::sizes(x[0], x[1]);
+        Ok(Shape::from([batch, m, n]))
+    }
+
+    fn takes(&self, i: usize, x: &Layout) -> bool {
+        i < 2 || x.is_contiguous()
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let [batch, m, n, k] = MatMul::sizes(x[0].shape(), x[1].shape());
+        let y = y[0].slice::<f32>();
+        // One product uses all threads; many share them out, one thread each.
+        let product = |b: usize, y: &mut [f32], threads| {
+            gemm(y, n, [m, n, k], matrix(&x[0], b), matrix(&x[1], b), false, threads)
+        };
+        if batch == 1 {
+            product(0, y, true);
+        } else {
+            par::rows(y, m * n, k, |b, y| product(b, y, false));
+        }
+        let bias = x.get(2).map(|b| b.slice::<f32>());
+        gemm::finish_rows(y, n, bias, self.activation);
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        let [batch, m, n, k] = MatMul::sizes(x[0].shape(), x[1].shape());
+        if k == 0 {
+            return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0);
+        }
+        let product = Product {
+            size: [m, n, k],
+            batches: batch,
+            a: operand(&x[0]),
+            b: operand(&x[1]),
+            bias: x.get(2).map(|b| (b.buffer, b.offset())),
+            activation: self.activation,
+            c: y[0].buffer,
+            c_offset: 0,
+        };
+        gemm::launch(gpu, &product);
+    }
+
+    fn saves(&self) -> Saves {
+        let operands = Saves::input(0).and(Saves::input(1));
+        if self.activation.is_some() { operands.and(Saves::OUTPUT) } else { operands }
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let dz = match self.activation {
+            Some(activation) => activation.derivative(&node.output(), dy),
+            None => dy.clone(),
+        };
+        let da = node.needs(0).then(|| apply(MatMul { activation: None }, &[&dz, &node.input(1).transpose()]));
+        let dw = node.needs(1).then(|| apply(MatMul { activation: None }, &[&node.input(0).transpose(), &dz]));
+        let mut gradients = vec![da, dw];
+        if node.inputs() == 3 {
+            gradients.push(node.needs(2).then(|| dz.sum_axes(&[0, 1], false)));
+        }
+        gradients
+    }
+
+    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
+        let [batch, m, n, k] = MatMul::sizes(x[0], x[1]);
+        let elements: usize = x.iter().map(|s| s.len()).sum::<usize>() + y.len();
+        Cost { flops: 2 * (batch * m * n * k) as u64, bytes: 4 * elements as u64 }
+    }
+}
+
+/// The shape of a matrix product of batches of matrices.
+fn product_shape(a: &Shape, b: &Shape) -> Result<(Shape, Shape), ShapeError> {
+    for (name, s) in [("lhs", a), ("rhs", b)] {
+        if s.rank() < 2 {
+            let problem = format!("{name} has {} axes, expected at least 2", s.rank());
+            return Err(ShapeError::new(problem)
+                .operand("lhs", a)
+                .operand("rhs", b)
+                .help("add an axis with `unsqueeze`"));
+        }
+    }
+    let (ra, rb) = (a.rank(), b.rank());
+    if a[ra - 1] != b[rb - 2] {
+        let error = ShapeError::new(format!("inner axes differ ({} != {})", a[ra - 1], b[rb - 2]))
+            .operand_axis("lhs", a, ra - 1)
+            .operand_axis("rhs", b, rb - 2);
+        return Err(match (a[ra - 1] == b[rb - 1], a[ra - 2] == b[rb - 2]) {
+            (true, _) => error.help("if rhs is stored as (out, in), use rhs.transpose()"),
+            (_, true) => error.help("if lhs is stored as (k, m), use lhs.transpose()"),
+            _ => error,
+        });
+    }
+    let batch = Shape::new(&a[..ra - 2]).broadcast(&Shape::new(&b[..rb - 2]));
+    let batch =
+        batch.map_err(|_| ShapeError::new("batch axes do not broadcast").operand("lhs", a).operand("rhs", b))?;
+    let y: Vec<usize> = batch.iter().copied().chain([a[ra - 2], b[rb - 1]]).collect();
+    Ok((batch, Shape::new(&y)))
+}
+
+/// Brings the batch axes of an operand to one, of length 1 where it is the same for the whole batch.
+fn one_batch_axis(x: &Tensor, batch: &Shape) -> Tensor {
+    let (outer, matrix) = x.shape().split_at(x.rank() - 2);
+    if outer.iter().all(|&len| len == 1) {
+        return x.reshape([1, matrix[0], matrix[1]]);
+    }
+    let whole: Vec<usize> = batch.iter().chain(matrix).copied().collect();
+    x.broadcast_to(&whole).reshape([batch.len(), matrix[0], matrix[1]])
+}
+
+impl Tensor {
+    /// The matrix product over the last two axes, `(.., m, k) x (.., k, n) -> (.., m, n)`; axes before them broadcast.
+    /// Transposed operands are read where they lie.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// let d = Device::cpu();
+    /// let a = Tensor::new(&[1.0, 2.0, 3.0, 4.0], [2, 2], &d);
+    /// assert_eq!(a.matmul(&a.transpose()).to_vec::<f32>().unwrap(), [5.0, 11.0, 11.0, 25.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// When the inner axes differ or the batch axes don't broadcast.
+    #[track_caller]
+    pub fn matmul(&self, rhs: &Tensor) -> Tensor {
+        self.product(rhs, None, None)
+    }
+
+    /// A dense layer: `act(x w + bias)` in one kernel. Shapes `x (.., in)`, `w (in, out)`, `bias (out)`.
+    ///
+    /// # Panics
+    /// When the shapes don't fit, or the activation is not relu, sigmoid or tanh: those are the ones whose derivative
+    /// follows from the output.
+    #[track_caller]
+    pub fn linear(&self, w: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
+        assert_eq!(w.rank(), 2, "linear: weights have shape {}, expected (in, out)", w.shape());
+        if self.rank() == 1 {
+            return self.unsqueeze(0).linear(w, bias, activation).squeeze(0);
+        }
+        self.product(w, bias, activation)
+    }
+
+    #[track_caller]
+    fn product(&self, rhs: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
+        let (batch, shape) = fits("matmul", product_shape(self.shape(), rhs.shape()));
+        gemm::check_epilogue("matmul", shape[shape.rank() - 1], bias, activation);
+        // One matrix on the right for the whole batch: all rows on the left are one tall matrix.
+        let tall = rhs.rank() == 2 && self.rank() > 2;
+        let a = match tall {
+            true => self.reshape([1, self.shape()[..self.rank() - 1].iter().product(), self.shape()[self.rank() - 1]]),
+            false => one_batch_axis(self, &batch),
+        };
+        let w = one_batch_axis(rhs, &batch);
+        let y = match bias {
+            // Empty sums leave only the epilogue, which no product then runs.
+            _ if a.shape()[2] == 0 => {
+                let y = apply(MatMul { activation: None }, &[&a, &w]);
+                let y = bias.map_or(y.clone(), |bias| y.add(bias));
+                activation.map_or(y.clone(), |activation| y.unary(activation))
+            }
+            Some(bias) => apply(MatMul { activation }, &[&a, &w, bias]),
+            None => apply(MatMul { activation }, &[&a, &w]),
+        };
+        y.reshape(shape)
+    }
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs all tests. Options are cargo's: `scripts/test.sh -p tilegrad-data`, `scripts/test.sh -- --nocapture`.
+#
+# With debug assertions on; the crates that compute are optimised in this profile too, so that tests which train a
+# network take seconds. And on a GPU or on the software driver that setup.sh installs, because a test that leaves the
+# GPU out says nothing about it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+scripts/setup.sh
+export TILEGRAD_REQUIRE_GPU=1
+cargo test --workspace "$@"
+
+# The kernels once more with the graphics layer's bounds checks: one that reads past a buffer gives wrong numbers here.
+if [ $# -eq 0 ]; then
+    TILEGRAD_CHECKED=1 cargo test --test 'ops_*' --test hardware_kernels
+fi

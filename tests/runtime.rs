@@ -1,0 +1,104 @@
+//! The GPU runtime: caches, pool, flushes, readback, profile, threads, memory errors.
+
+mod common;
+
+use tilegrad::{Device, Error, Tensor};
+
+#[test]
+fn reading_does_not_wait_until_asked_to() {
+    let Some(device) = common::gpu() else { return };
+    let x = Tensor::full(2.0, [1000], &device);
+    let mut later = x.mul(&x).read_later().unwrap();
+    let mut polls = 0;
+    let values = loop {
+        match later.try_take() {
+            Some(values) => break values.unwrap(),
+            None => polls += 1,
+        }
+        assert!(polls < 1_000_000_000, "the values never arrived");
+    };
+    assert!(values.iter().all(|&v| v == 4.0));
+    assert!(later.try_take().unwrap().is_err(), "values are taken once");
+    let future = x.to_vec_async::<f32>();
+    drop(x);
+    assert_eq!(pollster::block_on(future).unwrap(), [2.0; 1000]);
+}
+
+#[test]
+fn long_runs_of_small_kernels_stay_in_order() {
+    let Some(device) = common::gpu() else { return };
+    let mut x = Tensor::zeros([17], &device);
+    for _ in 0..1000 {
+        x = x.affine(1.0, 1.0);
+    }
+    assert_eq!(x.to_vec::<f32>().unwrap(), [1000.0; 17]);
+}
+
+#[test]
+fn uploads_do_not_overtake_recorded_kernels() {
+    let Some(device) = common::gpu() else { return };
+    for round in 0..50 {
+        // The buffer of `a` goes back to the pool while the kernel that reads it is only recorded, and the upload of `b`
+        // may get it.
+        let a = Tensor::new(&[round as f32; 64], [64], &device);
+        let y = a.affine(2.0, 0.0);
+        drop(a);
+        let b = Tensor::new(&[-1.0f32; 64], [64], &device);
+        assert_eq!(y.to_vec::<f32>().unwrap(), [2.0 * round as f32; 64]);
+        drop(b);
+    }
+}
+
+#[test]
+fn threads_share_a_device() {
+    let Some(device) = common::gpu() else { return };
+    std::thread::scope(|scope| {
+        for t in 0..4 {
+            let device = device.clone();
+            scope.spawn(move || {
+                for i in 0..50 {
+                    let x = Tensor::full((t * 100 + i) as f32, [257], &device);
+                    assert_eq!(x.add(&x).sum().item().unwrap(), (2 * 257 * (t * 100 + i)) as f32);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_profile_names_kernels_and_their_cost() {
+    let Some(device) = common::gpu() else { return };
+    let x = common::random([64, 128], 1, -1.0, 1.0).to(&device).unwrap();
+    let (_, profile) = device.profile(|| x.matmul(&x.transpose()).relu()).unwrap();
+    let product = profile.kernels.iter().find(|k| k.kernel == "matmul_forward").expect("the kernel that ran");
+    assert_eq!(product.flops, 2 * 64 * 64 * 128);
+    assert!(product.microseconds > 0.0 && product.op == "matmul (1,64,128)x(1,128,64)", "{product}");
+    assert!(profile.to_string().contains("matmul_forward matmul (1,64,128)x(1,128,64)"), "{profile}");
+    assert!(Device::cpu().profile(|| ()).is_err());
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_and_breaks_nothing_else() {
+    let Some(device) = common::gpu() else { return };
+    let x = Tensor::ones([1 << 20], &device);
+    // Far past any adapter's largest buffer.
+    let huge = x.reshape([1 << 20, 1]).add(&x.slice(&[0..1 << 16]).reshape([1, 1 << 16]));
+    match huge.to_vec::<f32>() {
+        Err(Error::TooLarge { what, wanted, limit, .. }) => {
+            assert_eq!((what.as_str(), wanted), ("add", 1 << 38));
+            assert!(limit < wanted);
+        }
+        other => panic!("expected TooLarge, got {:?}", other.map(|v| v.len())),
+    }
+    // What is made from it is an error too, and nothing else is.
+    assert!(huge.slice(&[0..1, 0..1]).affine(2.0, 1.0).item().is_err());
+    assert_eq!(x.sum().item().unwrap(), (1 << 20) as f32);
+}
+
+#[test]
+fn tensors_are_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<Tensor>();
+    check::<Device>();
+    check::<tilegrad::Gradients>();
+}
