@@ -179,7 +179,7 @@ impl Layout {
     /// Whether the elements lie row-major without gaps (at any offset). Axes of length 1 have no say.
     pub fn is_contiguous(&self) -> bool {
         let want = self.shape.strides();
-        self.shape.len() == 0 || (0..self.shape.rank()).all(|a| self.shape[a] == 1 || self.strides[a] == want[a])
+        self.shape.contains(&0) || (0..self.shape.rank()).all(|a| self.shape[a] == 1 || self.strides[a] == want[a])
     }
 
     /// The same elements seen as `shape` (which this layout's shape broadcasts to): new and stretched axes get stride 0.
@@ -288,7 +288,11 @@ impl ExactSizeIterator for Positions<'_> {}
 ///   help: if rhs is stored as (out, in), use rhs.transpose()
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeError {
+pub struct ShapeError(Box<Report>);
+
+/// Boxed, so that a `Result` of a shape rule stays small where all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Report {
     op: String,
     problem: String,
     operands: Vec<String>,
@@ -298,46 +302,46 @@ pub struct ShapeError {
 impl ShapeError {
     /// An error that says what is wrong, without the op's name: whoever runs the op adds it.
     pub fn new(problem: impl Into<String>) -> ShapeError {
-        ShapeError { op: String::new(), problem: problem.into(), operands: Vec::new(), help: None }
+        ShapeError(Box::new(Report { op: String::new(), problem: problem.into(), operands: Vec::new(), help: None }))
     }
 
     /// Adds the name of the op or layer in front, unless one is there already.
     pub fn of(mut self, op: &str) -> ShapeError {
-        if self.op.is_empty() {
-            self.op = op.to_string();
+        if self.0.op.is_empty() {
+            self.0.op = op.to_string();
         }
         self
     }
 
     /// Adds a line with an operand's name and shape.
     pub fn operand(mut self, name: &str, shape: &Shape) -> ShapeError {
-        self.operands.push(format!("{name}: {shape}"));
+        self.0.operands.push(format!("{name}: {shape}"));
         self
     }
 
     /// Adds a line with an operand's name and shape, and points out one axis.
     pub fn operand_axis(mut self, name: &str, shape: &Shape, axis: usize) -> ShapeError {
-        self.operands.push(format!("{name}: {shape}   axis {axis} = {}", shape[axis]));
+        self.0.operands.push(format!("{name}: {shape}   axis {axis} = {}", shape[axis]));
         self
     }
 
     /// Adds a `help:` line: the likely fix.
     pub fn help(mut self, help: impl Into<String>) -> ShapeError {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 }
 
 impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.op.is_empty() {
-            write!(f, "{}: ", self.op)?;
+        if !self.0.op.is_empty() {
+            write!(f, "{}: ", self.0.op)?;
         }
-        f.write_str(&self.problem)?;
-        for operand in &self.operands {
+        f.write_str(&self.0.problem)?;
+        for operand in &self.0.operands {
             write!(f, "\n  {operand}")?;
         }
-        match &self.help {
+        match &self.0.help {
             Some(help) => write!(f, "\n  help: {help}"),
             None => Ok(()),
         }

@@ -1,6 +1,7 @@
 //! A tape to look at: the ops that led to a tensor, with shapes and the memory they hold.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use crate::shape::Shape;
@@ -30,9 +31,9 @@ impl Tape {
         let mut found: BTreeMap<u64, Node> = BTreeMap::new();
         let mut queue: Vec<Node> = y.grad_source().node().cloned().into_iter().collect();
         while let Some(node) = queue.pop() {
-            if !found.contains_key(&node.id()) {
+            if let Entry::Vacant(place) = found.entry(node.id()) {
                 queue.extend(node.parents().cloned());
-                found.insert(node.id(), node);
+                place.insert(node);
             }
         }
         Tape(found.values().map(Node::entry).collect())

@@ -373,7 +373,7 @@ mod tests {
     fn size_classes_waste_at_most_an_eighth() {
         for bytes in (1..100_000u64).chain([1 << 30, (1 << 30) + 1, 128 << 20]) {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % 16 == 0, "{bytes} -> {class}");
+            assert!(class >= bytes && class.is_multiple_of(16), "{bytes} -> {class}");
             assert!(bytes < 256 || class - bytes <= bytes / 8, "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
         }

@@ -21,8 +21,10 @@ struct Function {
     f: fn(a: f32, b: f32) -> f32,
     saves: Saves,
     /// Gradients of both operands; `None` for the comparisons.
-    df: Option<fn(&Node, &Tensor) -> [Option<Tensor>; 2]>,
+    df: Option<Derivative>,
 }
+
+type Derivative = fn(&Node, &Tensor) -> [Option<Tensor>; 2];
 
 /// A row of [`TABLE`]. The number is the shader's `OP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub(super) static INFO: OpInfo = OpInfo {
             shader: &IM2COL,
             entries: &["im2col_forward", "im2col_backward"],
             headers: || {
-                let vec = |g: &Geometry| ("C_VEC", u32::from(g.c / g.groups % 4 == 0));
+                let vec = |g: &Geometry| ("C_VEC", u32::from((g.c / g.groups).is_multiple_of(4)));
                 examples().iter().map(|g| geometry_constants(g).into_iter().chain([vec(g)]).collect()).collect()
             },
             params_bytes: size_of::<ColumnParams>(),
@@ -66,7 +66,7 @@ fn examples() -> Vec<Geometry> {
 
 fn direct_headers(tiles: &[Tile]) -> Vec<Vec<(&'static str, u32)>> {
     let header = |tile: &Tile, (act, g): (usize, &Geometry)| {
-        let vec = [u32::from(g.c / g.groups % 4 == 0), u32::from(g.o / g.groups % 4 == 0)];
+        let vec = [u32::from((g.c / g.groups).is_multiple_of(4)), u32::from((g.o / g.groups).is_multiple_of(4))];
         direct_constants(tile, g, vec, [(act % 2) as u32, (act % 4) as u32])
     };
     tiles.iter().flat_map(|tile| examples().iter().enumerate().map(|e| header(tile, e)).collect::<Vec<_>>()).collect()
