@@ -24,7 +24,9 @@
 
 mod activation;
 mod arena;
+mod atomic_file;
 mod callbacks;
+mod checkpoint;
 mod device_data;
 mod evaluate;
 mod fit;
@@ -43,6 +45,7 @@ mod train;
 
 pub use activation::Activation;
 pub use callbacks::{Callback, Flow};
+pub use checkpoint::Loaded;
 pub use device_data::{DeviceDataset, Source, one_hot};
 pub use evaluate::Inputs;
 pub use fit::FitOptions;
