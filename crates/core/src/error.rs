@@ -95,7 +95,7 @@ pub enum Error {
         /// The layer's name.
         layer: String,
         /// What doesn't fit.
-        source: ShapeError,
+        source: Box<ShapeError>,
     },
 
     /// A label outside the classes.
@@ -127,6 +127,19 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: Arc<std::io::Error>,
+    },
+
+    /// A checkpoint that is damaged: truncated, or with sizes that don't add up.
+    #[error("{}: {what}: expected {expected}, got {got}", .path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Which part of it, with the offset in bytes where one is known.
+        what: String,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        got: String,
     },
 
     /// A checkpoint that is not this model's: every difference, by layer name.

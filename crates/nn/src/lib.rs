@@ -1,1 +1,64 @@
-//! nn
+//! Keras-shaped layers, losses, optimizers and training on tilegrad's tensors.
+//!
+//! ```
+//! use tilegrad_core::{Device, Result};
+//! use tilegrad_data::Digits;
+//! use tilegrad_nn::layers::{Activation, Conv2d, Dense, Flatten, MaxPool2d};
+//! use tilegrad_nn::{Adam, FitOptions, Metric, Sequential, SparseCategoricalCrossentropy, Verbose};
+//!
+//! # fn main() -> Result<()> {
+//! let data = Digits::load();
+//! let mut model = Sequential::new([8, 8, 1])
+//!     .add(Conv2d::new(8, 3).activation(Activation::Relu))
+//!     .add(MaxPool2d::new(2))
+//!     .add(Flatten::new())
+//!     .add(Dense::new(10).activation(Activation::Softmax));
+//! model.build(&Device::cpu(), 42)?;
+//! model.compile(Adam::new(0.01), SparseCategoricalCrossentropy::new(), [Metric::Accuracy]);
+//! let history = model.fit(&data.train, FitOptions::new().epochs(2).verbose(Verbose::Off))?;
+//! assert!(history.last().unwrap().accuracy.unwrap() > 0.5);
+//! let probabilities = model.predict(&data.test)?; // (360, 10)
+//! # Ok(())
+//! # }
+//! ```
+
+mod activation;
+mod arena;
+mod atomic_file;
+mod callbacks;
+mod checkpoint;
+mod device_data;
+mod evaluate;
+mod fit;
+mod history;
+pub mod initializers;
+mod layer;
+pub mod layers;
+pub mod losses;
+mod metrics;
+mod model;
+pub mod optimizers;
+mod param;
+mod progress;
+mod summary;
+mod train;
+
+pub use activation::Activation;
+pub use callbacks::{Callback, Flow};
+pub use checkpoint::Loaded;
+pub use device_data::{DeviceDataset, Source, one_hot};
+pub use evaluate::Inputs;
+pub use fit::FitOptions;
+pub use history::{Epoch, History};
+pub use initializers::Initializer;
+pub use layer::{BuildContext, Context, Layer};
+pub use losses::{
+    BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy, Target,
+};
+pub use metrics::Metric;
+pub use model::{LayerEntry, Sequential};
+pub use optimizers::{Adam, Clip, Optimizer, RmsProp, Sgd};
+pub use param::Param;
+pub use progress::Verbose;
+pub use summary::{Summary, SummaryRow};
+pub use train::Evaluation;

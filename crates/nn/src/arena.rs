@@ -1,0 +1,131 @@
+//! Flat arenas: all weights of a kind in one tensor, so that an optimizer's step is one dispatch however many layers there
+//! are.
+//!
+//! ```text
+//! parameters  | conv2d/kernel ..0 | conv2d/bias ..0 | dense/kernel ..0 | dense/bias ..0 |
+//! gradients   | same slots, packed from the tape by one op                             |
+//! moments     | same slots, one arena for each that the optimizer keeps                |
+//! ```
+//!
+//! Slots start at multiples of [`ALIGN`] elements, so that kernels that read four at a time may do so in each slot, and the
+//! gaps are zero: a zero parameter with a zero gradient stays zero under every optimizer.
+
+use std::ops::Range;
+
+use tilegrad_core::ops::optimizer::pack;
+use tilegrad_core::{Device, Gradients, Result, Shape, Tensor, no_grad};
+
+use crate::param::Param;
+
+/// Elements that a slot's start is a multiple of: 256 bytes, the strictest offset alignment of any adapter.
+pub(crate) const ALIGN: usize = 64;
+
+/// Weights that lie in one flat tensor.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    /// All values, `(L)`.
+    values: Tensor,
+    slots: Vec<(Param, Range<usize>)>,
+}
+
+impl Arena {
+    /// Moves `params` into a new arena with these values, one slice each.
+    pub(crate) fn new(params: Vec<Param>, values: &[Vec<f32>], device: &Device) -> Arena {
+        let mut flat: Vec<f32> = Vec::with_capacity(values.iter().map(|v| v.len().next_multiple_of(ALIGN)).sum());
+        let mut slots = Vec::with_capacity(params.len());
+        for (param, values) in params.into_iter().zip(values) {
+            let start = flat.len();
+            flat.extend_from_slice(values);
+            slots.push((param, start..flat.len()));
+            flat.resize(flat.len().next_multiple_of(ALIGN), 0.0);
+        }
+        // An arena of nothing still has a buffer: a model without weights is then no special case.
+        flat.resize(flat.len().max(ALIGN), 0.0);
+        let arena = Arena { values: Tensor::new(&flat, [flat.len()], device), slots };
+        arena.point_params();
+        arena
+    }
+
+    fn point_params(&self) {
+        for (param, range) in &self.slots {
+            let slice = no_grad(|| self.values.slice_axis(0, range.clone()).reshape(param.shape()));
+            param.point_at(if param.is_trainable() { slice.requires_grad() } else { slice });
+        }
+    }
+
+    /// All values, `(L)`.
+    pub(crate) fn values(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// Number of elements, the gaps included.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The weights and where they lie, in order.
+    pub(crate) fn slots(&self) -> &[(Param, Range<usize>)] {
+        &self.slots
+    }
+
+    /// Zeros in the same layout, for gradients and moments.
+    pub(crate) fn zeros(&self) -> Tensor {
+        Tensor::zeros(Shape::from([self.len()]), self.values.device())
+    }
+
+    /// Copies the weights' gradients into their slots of `target (L)`; zeros where the loss does not depend on a weight.
+    pub(crate) fn pack(&self, gradients: &Gradients, target: &Tensor) {
+        let gradient = |param: &Param| {
+            let weight = param.tensor();
+            gradients.get(&weight).cloned().unwrap_or_else(|| weight.zeros_like())
+        };
+        let gradients: Vec<Tensor> = self.slots.iter().map(|(param, _)| gradient(param)).collect();
+        let starts: Vec<usize> = self.slots.iter().map(|(_, range)| range.start).collect();
+        pack(&gradients.iter().collect::<Vec<_>>(), target, &starts);
+    }
+
+    /// The values of each weight, read back at once.
+    pub(crate) fn read(&self) -> Result<Vec<Vec<f32>>> {
+        let flat = self.values.to_vec::<f32>()?;
+        Ok(self.slots.iter().map(|(_, range)| flat[range.clone()].to_vec()).collect())
+    }
+
+    /// Overwrites all weights at once, so that a failure leaves either all of them or none changed.
+    pub(crate) fn write(&self, values: &[&[f32]]) -> Result<()> {
+        let mut flat = vec![0.0; self.len()];
+        for ((_, range), values) in self.slots.iter().zip(values) {
+            flat[range.clone()].copy_from_slice(values);
+        }
+        self.values.assign(&flat)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::initializers::Initializer;
+
+    #[test]
+    fn weights_are_aligned_views_of_one_buffer() {
+        let param = |name: &str, shape: Shape, statistic| Param::new("l", name, shape, &Initializer::Zeros, statistic);
+        let params = vec![param("kernel", [2, 3].into(), false), param("bias", [65].into(), true)];
+        let values = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![7.0; 65]];
+        let arena = Arena::new(params.clone(), &values, &Device::cpu());
+        assert_eq!((arena.len(), arena.slots()[1].1.clone()), (64 + 128, 64..129));
+        let [kernel, bias] = [params[0].tensor(), params[1].tensor()];
+        assert!(kernel.shares_memory(arena.values()) && bias.shares_memory(arena.values()));
+        assert!(kernel.needs_grad() && !bias.needs_grad());
+        assert_eq!(kernel.to_vec::<f32>().unwrap(), values[0]);
+        arena.write(&[&[0.5; 6], &[1.5; 65]]).unwrap();
+        assert_eq!(arena.read().unwrap(), [vec![0.5; 6], vec![1.5; 65]]);
+        assert_eq!(bias.to_vec::<f32>().unwrap(), [1.5; 65]);
+        let flat = arena.values().to_vec::<f32>().unwrap();
+        assert!(flat[6..64].iter().chain(&flat[129..]).all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn no_weights_are_no_special_case() {
+        let arena = Arena::new(Vec::new(), &[], &Device::cpu());
+        assert_eq!((arena.len(), arena.read().unwrap().len()), (ALIGN, 0));
+    }
+}

@@ -1,0 +1,188 @@
+//! Using a model: how well it does on a data set, and what it says about examples.
+
+use std::collections::VecDeque;
+
+use tilegrad_core::{DType, Device, Error, PendingValues, Result, Shape, Tensor};
+use tilegrad_data::Dataset;
+
+use crate::device_data::{DeviceDataset, Source};
+use crate::losses::Target;
+use crate::metrics::Means;
+use crate::model::Sequential;
+use crate::train::Evaluation;
+
+/// Examples in a batch where nothing else is said: Keras's default.
+pub(crate) const BATCH_SIZE: usize = 32;
+
+/// Batches whose predictions may be on their way at a time: the device works on one while another is copied.
+const IN_FLIGHT: usize = 3;
+
+/// What to predict from.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Inputs<'a> {
+    /// A batch of any size, `f32 (N, ..)`.
+    Tensor(&'a Tensor),
+    /// Images in the host's memory.
+    Host(&'a Dataset),
+    /// Examples on the device.
+    Device(&'a DeviceDataset),
+}
+
+impl<'a> From<&'a Tensor> for Inputs<'a> {
+    fn from(x: &'a Tensor) -> Inputs<'a> {
+        Inputs::Tensor(x)
+    }
+}
+
+impl<'a> From<&'a Dataset> for Inputs<'a> {
+    fn from(data: &'a Dataset) -> Inputs<'a> {
+        Inputs::Host(data)
+    }
+}
+
+impl<'a> From<&'a DeviceDataset> for Inputs<'a> {
+    fn from(data: &'a DeviceDataset) -> Inputs<'a> {
+        Inputs::Device(data)
+    }
+}
+
+impl Sequential {
+    /// Loss and metrics on a data set, as in inference, in batches of 32.
+    ///
+    /// # Errors
+    /// When the model is not built or compiled, the data does not fit it, or the device failed.
+    pub fn evaluate<'a>(&mut self, data: impl Into<Source<'a>>) -> Result<Evaluation> {
+        self.evaluate_in_batches(data, BATCH_SIZE)
+    }
+
+    /// [`Sequential::evaluate`] with this many examples at a time: more are faster and take more memory.
+    ///
+    /// # Errors
+    /// As [`Sequential::evaluate`]; also when the batch size is 0.
+    pub fn evaluate_in_batches<'a>(&mut self, data: impl Into<Source<'a>>, batch_size: usize) -> Result<Evaluation> {
+        let data = self.prepare(data.into())?;
+        check_batch_size(batch_size)?;
+        let index = positions(data.len(), data.device());
+        let means = self.measure_all(&data, &index, batch_size)?;
+        let accuracy = self.compiled()?.accuracy.then_some(means.accuracy);
+        Ok(Evaluation { loss: means.loss, accuracy, examples: data.len() })
+    }
+
+    /// Data on the model's device, checked against its input, its output and its loss.
+    pub(crate) fn prepare(&self, data: Source<'_>) -> Result<DeviceDataset> {
+        let built = self.ready()?;
+        let loss = &self.compiled()?.loss;
+        let input = self.input_shape().expect("a built model has an input shape");
+        data.check_shape(&input)?;
+        let data = data.on(&built.device, loss.target())?;
+        data.check_input(&input, &built.device)?;
+        let output = self.output_shape().expect("a built model knows its output");
+        data.check_target(loss.target(), loss.name(), &output)?;
+        Ok(data)
+    }
+
+    /// Measures the examples at the positions `index (M)`.
+    pub(crate) fn measure_all(&mut self, data: &DeviceDataset, index: &Tensor, batch_size: usize) -> Result<Means> {
+        let mut totals = self.take_totals()?;
+        let mut run = || {
+            totals.reset(batch_size.min(index.len()))?;
+            for batch in batches(index, batch_size) {
+                let (x, y) = data.batch(&batch);
+                self.measure(&x, &y, &mut totals)?;
+            }
+            totals.read()
+        };
+        let means = run();
+        self.put_totals(totals);
+        means
+    }
+
+    /// The model's output for every example, `(N, ..)`, in batches of 32: probabilities, for a classifier.
+    ///
+    /// ```
+    /// # use tilegrad_core::{Device, Result, Tensor};
+    /// # use tilegrad_nn::{Sequential, layers::{Activation, Dense}};
+    /// # fn main() -> Result<()> {
+    /// let mut model = Sequential::new([4]).add(Dense::new(3).activation(Activation::Softmax));
+    /// model.build(&Device::cpu(), 1)?;
+    /// let probabilities = model.predict(&Tensor::ones([100, 4], &Device::cpu()))?;
+    /// assert_eq!(probabilities.shape().to_string(), "[100, 3]");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the model is not built, the examples don't fit it, or the device failed.
+    pub fn predict<'a>(&self, x: impl Into<Inputs<'a>>) -> Result<Tensor> {
+        self.predict_in_batches(x, BATCH_SIZE)
+    }
+
+    /// [`Sequential::predict`] with this many examples at a time.
+    ///
+    /// # Errors
+    /// As [`Sequential::predict`]; also when the batch size is 0.
+    pub fn predict_in_batches<'a>(&self, x: impl Into<Inputs<'a>>, batch_size: usize) -> Result<Tensor> {
+        let built = self.ready()?;
+        check_batch_size(batch_size)?;
+        let input = self.input_shape().expect("a built model has an input shape");
+        let x = match x.into() {
+            Inputs::Tensor(x) => {
+                self.check_input(x.shape())?;
+                if x.dtype() != DType::F32 {
+                    return Err(Error::invalid("type of x", "f32", x.dtype()));
+                }
+                if *x.device() != built.device {
+                    return Err(Error::invalid("device of x", built.device.to_string(), x.device()));
+                }
+                let n = x.shape()[0];
+                let rows = (0..n).step_by(batch_size).map(|i| x.slice_axis(0, i..(i + batch_size).min(n)));
+                return self.collect(n, rows);
+            }
+            Inputs::Host(data) => {
+                let source = Source::Host(data);
+                source.check_shape(&input)?;
+                source.on(&built.device, Target::Classes)?
+            }
+            Inputs::Device(data) => data.clone(),
+        };
+        x.check_input(&input, &built.device)?;
+        let index = positions(x.len(), &built.device);
+        self.collect(x.len(), batches(&index, batch_size).map(|rows| x.inputs(&rows)))
+    }
+
+    /// Runs batches of `n` examples in all and puts their outputs together.
+    fn collect(&self, n: usize, batches: impl Iterator<Item = Tensor>) -> Result<Tensor> {
+        let device = &self.ready()?.device;
+        let output = self.output_shape().expect("a built model knows its output");
+        let mut values = Vec::with_capacity(n * output.len());
+        let mut coming: VecDeque<PendingValues> = VecDeque::new();
+        for x in batches {
+            let y = self.infer(|context| self.run_layers(&x, context));
+            coming.push_back(y.read_later()?);
+            if coming.len() >= IN_FLIGHT {
+                values.extend(coming.pop_front().expect("there are some").wait()?);
+            }
+        }
+        for values_of_batch in coming {
+            values.extend(values_of_batch.wait()?);
+        }
+        Ok(Tensor::new(&values, Shape::new(&[&[n], output.dims()].concat()), device))
+    }
+}
+
+/// The positions `0..n`, on the device.
+pub(crate) fn positions(n: usize, device: &Device) -> Tensor {
+    let index: Vec<u32> = (0..n as u32).collect();
+    Tensor::new(&index, [n], device)
+}
+
+/// Views of an index, `batch_size` positions each; the last may have fewer.
+pub(crate) fn batches(index: &Tensor, batch_size: usize) -> impl Iterator<Item = Tensor> {
+    let n = index.len();
+    (0..n).step_by(batch_size).map(move |start| index.slice_axis(0, start..(start + batch_size).min(n)))
+}
+
+pub(crate) fn check_batch_size(batch_size: usize) -> Result<()> {
+    if batch_size > 0 { Ok(()) } else { Err(Error::invalid("batch size", "at least 1", batch_size)) }
+}

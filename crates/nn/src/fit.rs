@@ -1,0 +1,278 @@
+//! The training loop.
+
+use std::time::Instant;
+
+use tilegrad_core::{Error, Result, Rng, Tensor};
+use tilegrad_data::shuffle::{SplitMix64, permutation};
+
+use crate::callbacks::{Callback, Flow};
+use crate::device_data::{DeviceDataset, Source};
+use crate::evaluate::{BATCH_SIZE, batches, check_batch_size};
+use crate::history::{Epoch, History};
+use crate::metrics::Totals;
+use crate::model::Sequential;
+use crate::progress::{Progress, Verbose};
+
+/// How to [`fit`](Sequential::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
+///
+/// ```
+/// use tilegrad_nn::FitOptions;
+/// let options = FitOptions::new().epochs(20).batch_size(64).validation_split(0.2).seed(7);
+/// ```
+pub struct FitOptions<'a> {
+    epochs: usize,
+    initial_epoch: usize,
+    batch_size: usize,
+    validation: Option<Source<'a>>,
+    validation_split: Option<f64>,
+    shuffle: bool,
+    seed: Option<u64>,
+    verbose: Verbose,
+    callbacks: Vec<&'a mut dyn Callback>,
+}
+
+impl Default for FitOptions<'_> {
+    fn default() -> Self {
+        FitOptions {
+            epochs: 1,
+            initial_epoch: 0,
+            batch_size: BATCH_SIZE,
+            validation: None,
+            validation_split: None,
+            shuffle: true,
+            seed: None,
+            verbose: Verbose::Auto,
+            callbacks: Vec::new(),
+        }
+    }
+}
+
+impl<'a> FitOptions<'a> {
+    /// Keras's defaults.
+    pub fn new() -> FitOptions<'a> {
+        FitOptions::default()
+    }
+
+    /// The number of the epoch to train to, which is how many there are unless [`FitOptions::initial_epoch`] is set.
+    pub fn epochs(mut self, epochs: usize) -> Self {
+        self.epochs = epochs;
+        self
+    }
+
+    /// Epochs that were trained before: training that goes on after a break shuffles as if there had been none.
+    pub fn initial_epoch(mut self, epoch: usize) -> Self {
+        self.initial_epoch = epoch;
+        self
+    }
+
+    /// Examples a step.
+    pub fn batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size;
+        self
+    }
+
+    /// Data to measure on after each epoch.
+    pub fn validation(mut self, data: impl Into<Source<'a>>) -> Self {
+        self.validation = Some(data.into());
+        self
+    }
+
+    /// Keeps this fraction at the end of the training data, before shuffling, to measure on, as Keras does.
+    pub fn validation_split(mut self, fraction: f64) -> Self {
+        self.validation_split = Some(fraction);
+        self
+    }
+
+    /// Whether the examples come in another order each epoch.
+    pub fn shuffle(mut self, shuffle: bool) -> Self {
+        self.shuffle = shuffle;
+        self
+    }
+
+    /// Decides order and dropout. Without one, the seed that the model was built with does.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// What is written to stderr.
+    pub fn verbose(mut self, verbose: Verbose) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Adds a hook that is called between epochs.
+    pub fn callback(mut self, callback: &'a mut dyn Callback) -> Self {
+        self.callbacks.push(callback);
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        check_batch_size(self.batch_size)?;
+        if self.epochs <= self.initial_epoch {
+            let expected = format!("more than the {} that were trained before", self.initial_epoch);
+            return Err(Error::invalid("epochs", expected, self.epochs));
+        }
+        if self.validation.is_some() && self.validation_split.is_some() {
+            return Err(Error::invalid("validation", "data or a fraction of the training data", "both"));
+        }
+        match self.validation_split {
+            Some(fraction) if !(fraction > 0.0 && fraction < 1.0) => {
+                Err(Error::invalid("validation split", "more than 0 and less than 1", fraction))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Sequential {
+    /// Trains, and returns what was measured. The data is uploaded once; a [`DeviceDataset`] is not uploaded again.
+    ///
+    /// The same data, seeds and device give the same weights, bit by bit.
+    ///
+    /// # Errors
+    /// Before anything runs: when the model is not built or compiled, an option is out of range, or the data is empty or
+    /// does not fit the model ([`Error::Label`] for a label that the model has no output for). Later: when the device runs
+    /// out of memory or is lost, and whatever a callback returns. The weights are then those of the last step that ran.
+    pub fn fit<'a>(&mut self, train: impl Into<Source<'a>>, mut options: FitOptions<'_>) -> Result<History> {
+        let start = Instant::now();
+        options.check()?;
+        self.ready()?;
+        self.compiled()?.optimizer.check()?;
+        let data = self.prepare(train.into())?;
+        let mut order: Vec<u32> = (0..data.len() as u32).collect();
+        let validation = self.validation(&mut order, &data, &options)?;
+
+        let mut callbacks = std::mem::take(&mut options.callbacks);
+        let mut totals = self.take_totals()?;
+        let run = Run { data, validation, order, options, start };
+        let history = run.epochs(self, &mut callbacks, &mut totals);
+        self.put_totals(totals);
+        history
+    }
+
+    /// The validation data with the positions to look at; takes them from `order` if they are part of the training data.
+    fn validation(
+        &self,
+        order: &mut Vec<u32>,
+        data: &DeviceDataset,
+        options: &FitOptions<'_>,
+    ) -> Result<Option<(DeviceDataset, Tensor)>> {
+        if let Some(fraction) = options.validation_split {
+            // As Keras rounds; 0.29 of 100 must not become 28 through the binary fraction.
+            let kept = (order.len() as f64 * (1.0 - fraction) + 1e-6).floor() as usize;
+            let held = order.split_off(kept);
+            if kept == 0 || held.is_empty() {
+                let expected = format!("a fraction that leaves examples on both sides of {}", data.len());
+                return Err(Error::invalid("validation split", expected, fraction));
+            }
+            let index = Tensor::new(&held, [held.len()], data.device());
+            return Ok(Some((data.clone(), index)));
+        }
+        let Some(source) = options.validation else { return Ok(None) };
+        let data = self.prepare(source)?;
+        let index = crate::evaluate::positions(data.len(), data.device());
+        Ok(Some((data, index)))
+    }
+}
+
+/// One call of `fit`.
+struct Run<'a> {
+    data: DeviceDataset,
+    validation: Option<(DeviceDataset, Tensor)>,
+    /// Positions of the examples to train on.
+    order: Vec<u32>,
+    options: FitOptions<'a>,
+    start: Instant,
+}
+
+impl Run<'_> {
+    fn epochs(
+        &self,
+        model: &mut Sequential,
+        callbacks: &mut [&mut dyn Callback],
+        totals: &mut Totals,
+    ) -> Result<History> {
+        let options = &self.options;
+        let accuracy = model.compiled()?.accuracy;
+        let mut progress = Progress::new(options.verbose, options.epochs, accuracy);
+        let mut history = History { examples: self.order.len(), batch_size: options.batch_size, ..History::default() };
+        let index = Tensor::new(&self.order, [self.order.len()], self.data.device());
+        callbacks.iter_mut().try_for_each(|c| c.on_train_begin(model))?;
+        for number in options.initial_epoch..options.epochs {
+            callbacks.iter_mut().try_for_each(|c| c.on_epoch_begin(number, model))?;
+            let started = Instant::now();
+            let mut epoch = Epoch { epoch: number, learning_rate: model.learning_rate()?, ..Epoch::default() };
+            progress.start_epoch(number, self.order.len().div_ceil(options.batch_size));
+            self.train(model, &index, &mut epoch, &mut history, totals, &mut progress)?;
+            if let Some((data, index)) = &self.validation {
+                let means = model.measure_all(data, index, options.batch_size)?;
+                epoch.val_loss = Some(means.loss);
+                epoch.val_accuracy = accuracy.then_some(means.accuracy);
+            }
+            epoch.seconds = started.elapsed().as_secs_f64();
+            progress.end_epoch(&epoch);
+            history.epochs.push(epoch);
+            // Each callback sees the epoch, also when an earlier one wants to stop.
+            for callback in callbacks.iter_mut() {
+                let epoch = history.epochs.last().expect("just pushed");
+                history.stopped |= callback.on_epoch_end(epoch, model)? == Flow::Stop;
+            }
+            if history.stopped {
+                break;
+            }
+        }
+        callbacks.iter_mut().try_for_each(|c| c.on_train_end(model))?;
+        Ok(history)
+    }
+
+    /// One pass over the training data.
+    fn train(
+        &self,
+        model: &mut Sequential,
+        index: &Tensor,
+        epoch: &mut Epoch,
+        history: &mut History,
+        totals: &mut Totals,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let options = &self.options;
+        // Seeds depend on the epoch's number alone: an epoch is the same whether or not others ran before it.
+        let seed = options.seed.unwrap_or(model.ready()?.seed);
+        let mut seeds = SplitMix64::new(seed ^ (epoch.epoch as u64).rotate_left(32));
+        let (order_seed, rng_seed) = (seeds.next_u64(), seeds.next_u64());
+        if options.shuffle {
+            let order: Vec<u32> =
+                permutation(self.order.len(), order_seed).into_iter().map(|i| self.order[i as usize]).collect();
+            index.assign(&order)?;
+        }
+        let mut rng = Rng::new(rng_seed);
+        totals.reset(options.batch_size.min(index.len()))?;
+        let started = Instant::now();
+        let mut coming = None;
+        for (step, rows) in batches(index, options.batch_size).enumerate() {
+            let (x, y) = self.data.batch(&rows);
+            model.step(&x, &y, &mut rng, totals)?;
+            progress.step();
+            if step == 0 && history.epochs.is_empty() {
+                self.data.device().synchronize()?;
+                history.first_step_seconds = self.start.elapsed().as_secs_f64();
+                history.train_seconds -= started.elapsed().as_secs_f64();
+            }
+            if coming.is_none() && progress.is_due() {
+                coming = Some(totals.read_later()?);
+            }
+            if let Some(means) = coming.as_mut().and_then(|c| c.try_take()) {
+                progress.show(means?);
+                coming = None;
+            }
+        }
+        let means = totals.read()?;
+        let seconds = started.elapsed().as_secs_f64();
+        history.train_seconds += seconds;
+        epoch.loss = means.loss;
+        epoch.accuracy = model.compiled()?.accuracy.then_some(means.accuracy);
+        epoch.images_per_second = self.order.len() as f64 / seconds;
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! What training measured, epoch by epoch.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The record of one [`fit`](crate::Sequential::fit). `Display` prints a table; serde writes it to JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct History {
+    /// One record an epoch.
+    pub epochs: Vec<Epoch>,
+    /// Examples trained on in each epoch.
+    pub examples: usize,
+    /// Examples a step.
+    pub batch_size: usize,
+    /// Seconds from the call of `fit` until the device had finished the first step: upload and kernel compilation included.
+    pub first_step_seconds: f64,
+    /// Seconds of all training steps after the first, validation left out.
+    pub train_seconds: f64,
+    /// Whether a callback ended training early.
+    pub stopped: bool,
+}
+
+/// One epoch of a [`History`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Epoch {
+    /// Its number, from 0.
+    pub epoch: usize,
+    /// Mean loss over the examples, each measured before the step that it was part of.
+    pub loss: f32,
+    /// Mean accuracy, measured like the loss.
+    pub accuracy: Option<f32>,
+    /// Loss on the validation data after the epoch.
+    pub val_loss: Option<f32>,
+    /// Accuracy on the validation data after the epoch.
+    pub val_accuracy: Option<f32>,
+    /// The optimizer's learning rate in this epoch.
+    pub learning_rate: f32,
+    /// Seconds of training and validation.
+    pub seconds: f64,
+    /// Images trained on in a second, validation left out.
+    pub images_per_second: f64,
+}
+
+impl History {
+    /// The last epoch, unless there was none.
+    pub fn last(&self) -> Option<&Epoch> {
+        self.epochs.last()
+    }
+
+    /// The epoch with the lowest validation loss, or lowest loss where there was no validation.
+    pub fn best(&self) -> Option<&Epoch> {
+        let loss = |e: &Epoch| e.val_loss.unwrap_or(e.loss);
+        self.epochs.iter().min_by(|a, b| loss(a).total_cmp(&loss(b)))
+    }
+
+    /// Losses, an epoch each.
+    pub fn loss(&self) -> Vec<f32> {
+        self.epochs.iter().map(|e| e.loss).collect()
+    }
+
+    /// Accuracies, an epoch each, if they were measured.
+    pub fn accuracy(&self) -> Vec<f32> {
+        self.epochs.iter().filter_map(|e| e.accuracy).collect()
+    }
+
+    /// Validation losses, an epoch each, if there was validation.
+    pub fn val_loss(&self) -> Vec<f32> {
+        self.epochs.iter().filter_map(|e| e.val_loss).collect()
+    }
+
+    /// Validation accuracies, an epoch each, if they were measured.
+    pub fn val_accuracy(&self) -> Vec<f32> {
+        self.epochs.iter().filter_map(|e| e.val_accuracy).collect()
+    }
+
+    /// Images trained on in a second over all epochs, the first step and validation left out; 0 when there was but a step.
+    pub fn images_per_second(&self) -> f64 {
+        let images = (self.examples * self.epochs.len()).saturating_sub(self.batch_size);
+        if self.train_seconds > 0.0 { images as f64 / self.train_seconds } else { 0.0 }
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "epoch     loss accuracy val_loss val_accuracy seconds images/s")?;
+        let cell = |value: Option<f32>| value.map_or_else(|| "-".to_string(), |v| format!("{v:.4}"));
+        for e in &self.epochs {
+            writeln!(
+                f,
+                "{:>5} {:>8.4} {:>8} {:>8} {:>12} {:>7.1} {:>8.0}",
+                e.epoch + 1,
+                e.loss,
+                cell(e.accuracy),
+                cell(e.val_loss),
+                cell(e.val_accuracy),
+                e.seconds,
+                e.images_per_second
+            )?;
+        }
+        write!(f, "first step after {:.2} s, then {:.0} images/s", self.first_step_seconds, self.images_per_second())
+    }
+}

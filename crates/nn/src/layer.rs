@@ -1,0 +1,181 @@
+//! What a layer is: a shape rule, the weights it asks for, and a forward pass.
+
+use std::fmt::Debug;
+
+use tilegrad_core::{Rng, Shape, ShapeError, Tensor};
+
+use crate::activation::Activation;
+use crate::initializers::Initializer;
+use crate::param::Param;
+
+/// A step of a model from tensor to tensor. Everything in [`layers`](crate::layers) is one, and so can be a type of yours:
+///
+/// ```
+/// use tilegrad_core::{Result, Shape, ShapeError, Tensor};
+/// use tilegrad_nn::{BuildContext, Context, Initializer, Layer, Param};
+///
+/// /// Multiplies each channel by a learned number.
+/// #[derive(Debug, Default)]
+/// struct Scale(Option<Param>);
+///
+/// impl Layer for Scale {
+///     fn kind(&self) -> &str {
+///         "Scale"
+///     }
+///     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+///         Ok(*input)
+///     }
+///     fn build(&mut self, input: &Shape, ctx: &mut BuildContext) -> Result<Shape, ShapeError> {
+///         let channels = input[input.rank() - 1];
+///         self.0 = Some(ctx.weight("scale", [channels], &Initializer::Ones)?);
+///         Ok(*input)
+///     }
+///     fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+///         x.mul(&self.0.as_ref().expect("built").tensor())
+///     }
+/// }
+/// ```
+///
+/// Shapes have the batch axis in front, with length 1 where the batch is not known yet: an image is `[1, H, W, C]`.
+/// Gradients come from the tape, so a layer writes no backward pass.
+pub trait Layer: Debug + Send + Sync {
+    /// The type in summaries, in Keras's words: `Conv2D`. The automatic name follows from it: `conv2d`, `conv2d_1`.
+    fn kind(&self) -> &str;
+
+    /// The name that the user gave this layer, if any.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    /// The output's shape.
+    ///
+    /// # Errors
+    /// When the layer can't take such an input. The model adds the layer's name.
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError>;
+
+    /// Asks for the weights and returns the output's shape. No kernel runs: the model fills the weights afterwards.
+    ///
+    /// # Errors
+    /// As [`Layer::output_shape`].
+    fn build(&mut self, input: &Shape, _ctx: &mut BuildContext) -> Result<Shape, ShapeError> {
+        self.output_shape(input)
+    }
+
+    /// The output for a batch `x`.
+    fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor;
+
+    /// The activation that the layer ends in, when [`Layer::forward_headless`] leaves it out. A cross-entropy after a softmax
+    /// is computed from the softmax's input: exact where the probability rounds to 0, and one kernel instead of three.
+    fn head(&self) -> Option<Activation> {
+        None
+    }
+
+    /// [`Layer::forward`] without the activation that [`Layer::head`] names.
+    fn forward_headless(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
+        self.forward(x, ctx)
+    }
+}
+
+/// Through this a layer asks for its weights while the model is built.
+#[derive(Debug)]
+pub struct BuildContext {
+    layer: String,
+    weights: Vec<Param>,
+}
+
+impl BuildContext {
+    /// For a layer of this name.
+    pub fn new(layer: impl Into<String>) -> BuildContext {
+        BuildContext { layer: layer.into(), weights: Vec::new() }
+    }
+
+    /// A weight that training changes.
+    ///
+    /// # Errors
+    /// When the initializer holds values for another shape.
+    pub fn weight(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        initializer: &Initializer,
+    ) -> Result<Param, ShapeError> {
+        self.add(name, shape.into(), initializer, false)
+    }
+
+    /// A weight that the layer itself changes, such as a running mean: saved with the model, but not trained.
+    ///
+    /// # Errors
+    /// As [`BuildContext::weight`].
+    pub fn statistic(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        initializer: &Initializer,
+    ) -> Result<Param, ShapeError> {
+        self.add(name, shape.into(), initializer, true)
+    }
+
+    fn add(&mut self, name: &str, shape: Shape, init: &Initializer, statistic: bool) -> Result<Param, ShapeError> {
+        if !init.fits(&shape) {
+            let problem = format!("the initializer of {name} holds another number of values than {}", shape.len());
+            return Err(ShapeError::new(problem).operand(name, &shape));
+        }
+        let param = Param::new(&self.layer, name, shape, init, statistic);
+        self.weights.push(param.clone());
+        Ok(param)
+    }
+
+    /// What has been asked for so far.
+    pub fn weights(&self) -> &[Param] {
+        &self.weights
+    }
+
+    pub(crate) fn into_weights(self) -> Vec<Param> {
+        self.weights
+    }
+}
+
+/// What a forward pass runs in.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Whether this is a training step: dropout drops, batch normalization looks at the batch.
+    pub training: bool,
+    /// Where random numbers come from.
+    pub rng: &'a mut Rng,
+}
+
+/// Turns a type into the start of an automatic name, by Keras's rule: `MaxPooling2D` is `max_pooling2d`.
+pub(crate) fn snake_case(kind: &str) -> String {
+    let chars: Vec<char> = kind.chars().collect();
+    let mut name = String::new();
+    for (i, &c) in chars.iter().enumerate() {
+        let before = i.checked_sub(1).map(|i| chars[i]);
+        let starts_word = c.is_ascii_uppercase()
+            && (before.is_some_and(|b| b.is_ascii_lowercase())
+                || (before.is_some() && chars.get(i + 1).is_some_and(|a| a.is_ascii_lowercase())));
+        if starts_word {
+            name.push('_');
+        }
+        name.extend(c.to_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn names_are_keras() {
+        for (kind, name) in [
+            ("Conv2D", "conv2d"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("ReLU", "re_lu"),
+            ("Dense", "dense"),
+        ] {
+            assert_eq!(snake_case(kind), name);
+        }
+    }
+}

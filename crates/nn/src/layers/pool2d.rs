@@ -1,0 +1,124 @@
+//! Pooling: the largest or the mean value of each window, channel by channel.
+
+use tilegrad_core::ops::pool2d::pool2d_shape;
+use tilegrad_core::{Padding, Shape, ShapeError, Tensor, Window};
+
+use super::{Pair, expect_rank};
+use crate::layer::{Context, Layer};
+
+fn window(size: [usize; 2]) -> Window {
+    Window { size, stride: size, dilation: [1; 2], padding: Padding::Valid }
+}
+
+fn output_shape(input: &Shape, window: &Window) -> Result<Shape, ShapeError> {
+    expect_rank(input, 4, "(N, H, W, C)", "pool before Flatten")?;
+    pool2d_shape(input, window)
+}
+
+/// `(N, H, W, C) -> (N, H', W', C)`: the largest value of each window. Keras's `MaxPooling2D`.
+///
+/// ```
+/// use tilegrad_core::Shape;
+/// use tilegrad_nn::layers::MaxPool2d;
+/// use tilegrad_nn::Layer;
+/// let pool = MaxPool2d::new(2); // strides are the window's size unless set
+/// assert_eq!(pool.output_shape(&Shape::from([1, 13, 13, 64])).unwrap(), Shape::from([1, 6, 6, 64]));
+/// ```
+#[derive(Clone, Debug)]
+pub struct MaxPool2d {
+    window: Window,
+    name: Option<String>,
+}
+
+impl MaxPool2d {
+    /// Windows of this size, side by side.
+    pub fn new(size: impl Into<Pair>) -> MaxPool2d {
+        MaxPool2d { window: window(size.into().0), name: None }
+    }
+
+    /// Pixels from one window to the next.
+    pub fn strides(mut self, strides: impl Into<Pair>) -> MaxPool2d {
+        self.window.stride = strides.into().0;
+        self
+    }
+
+    /// What lies around the image; it is never the largest.
+    pub fn padding(mut self, padding: Padding) -> MaxPool2d {
+        self.window.padding = padding;
+        self
+    }
+
+    /// The layer's name in summaries and errors.
+    pub fn name(mut self, name: impl Into<String>) -> MaxPool2d {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl Layer for MaxPool2d {
+    fn kind(&self) -> &str {
+        "MaxPooling2D"
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        output_shape(input, &self.window)
+    }
+
+    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+        x.max_pool2d(&self.window)
+    }
+}
+
+/// `(N, H, W, C) -> (N, H', W', C)`: the mean of each window, padding not counted. Keras's `AveragePooling2D`.
+#[derive(Clone, Debug)]
+pub struct AvgPool2d {
+    window: Window,
+    name: Option<String>,
+}
+
+impl AvgPool2d {
+    /// Windows of this size, side by side.
+    pub fn new(size: impl Into<Pair>) -> AvgPool2d {
+        AvgPool2d { window: window(size.into().0), name: None }
+    }
+
+    /// Pixels from one window to the next.
+    pub fn strides(mut self, strides: impl Into<Pair>) -> AvgPool2d {
+        self.window.stride = strides.into().0;
+        self
+    }
+
+    /// What lies around the image; the mean is over the pixels that are there.
+    pub fn padding(mut self, padding: Padding) -> AvgPool2d {
+        self.window.padding = padding;
+        self
+    }
+
+    /// The layer's name in summaries and errors.
+    pub fn name(mut self, name: impl Into<String>) -> AvgPool2d {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl Layer for AvgPool2d {
+    fn kind(&self) -> &str {
+        "AveragePooling2D"
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        output_shape(input, &self.window)
+    }
+
+    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+        x.avg_pool2d(&self.window)
+    }
+}

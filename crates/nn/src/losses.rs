@@ -1,0 +1,242 @@
+//! Losses: one number an example, which training makes small on average.
+//!
+//! ```text
+//! sparse categorical cross-entropy   -log p[label]
+//! categorical cross-entropy          -sum over classes of y * log p
+//! binary cross-entropy               -mean of y * log p + (1 - y) * log(1 - p)
+//! mean squared error                 mean of (p - y)^2
+//! ```
+//!
+//! `log p` of a probability that has been rounded to 0 or 1 is useless, and so is its gradient. A model that ends in the
+//! activation that [`Loss::head`] names is therefore trained on what goes into that activation; `predict` still gives
+//! probabilities.
+
+use std::fmt::Debug;
+
+use tilegrad_core::{DType, Error, Result, Shape, Tensor};
+
+use crate::activation::Activation;
+
+/// Probabilities are kept this far from 0 and 1 before their logarithm is taken: Keras's epsilon.
+const EPSILON: f32 = 1e-7;
+
+/// What training makes small. Implement it for a loss of your own.
+pub trait Loss: Debug + Send + Sync {
+    /// The name in messages, as Keras writes it.
+    fn name(&self) -> &'static str;
+
+    /// What the true values look like.
+    fn target(&self) -> Target;
+
+    /// The loss of each example, `(N)`, from the model's output `(N, ..)` and the true values.
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor;
+
+    /// The activation that this loss can undo: [`Loss::losses_of_logits`] takes its input.
+    fn head(&self) -> Option<Activation> {
+        None
+    }
+
+    /// [`Loss::losses`] from what goes into the activation that [`Loss::head`] names. Called only when it names one.
+    fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
+        self.losses(logits, y_true)
+    }
+}
+
+/// What a loss compares the model's output with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Class numbers, `u32 (N)`.
+    Classes,
+    /// Class probabilities, mostly one-hot, `f32 (N, classes)`.
+    OneHot,
+    /// Values of the output's shape, `f32`.
+    Values,
+}
+
+impl Target {
+    /// Refuses true values of another shape or type than this target has for an output of this shape (with batch axis).
+    pub(crate) fn check(self, loss: &str, output: &Shape, y: &Tensor) -> Result<()> {
+        if self != Target::Values && output.rank() != 2 {
+            let got = format!("{output}\n  help: put a Flatten or a global pooling layer before the last Dense layer");
+            return Err(Error::invalid(format!("output for {loss}"), "one number a class, [N, classes]", got));
+        }
+        let (dtype, shape) = match self {
+            Target::Classes => (DType::U32, Shape::new(&output[..1])),
+            Target::OneHot | Target::Values => (DType::F32, *output),
+        };
+        if y.dtype() == dtype && *y.shape() == shape {
+            return Ok(());
+        }
+        let help = match (self, y.dtype()) {
+            (Target::Classes, DType::F32) if y.shape() == output => {
+                "\n  help: labels that are one-hot go with CategoricalCrossentropy"
+            }
+            (Target::OneHot, DType::U32) => "\n  help: class numbers go with SparseCategoricalCrossentropy",
+            _ => "",
+        };
+        let got = format!("{} {}{help}", y.dtype(), y.shape());
+        Err(Error::invalid(format!("y for {loss}"), format!("{dtype} {shape}"), got))
+    }
+}
+
+/// Cross-entropy of class numbers: `-log p[label]`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SparseCategoricalCrossentropy {
+    from_logits: bool,
+}
+
+impl SparseCategoricalCrossentropy {
+    /// For a model that gives probabilities.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For a model that gives the softmax's input.
+    pub fn from_logits(mut self) -> Self {
+        self.from_logits = true;
+        self
+    }
+}
+
+impl Loss for SparseCategoricalCrossentropy {
+    fn name(&self) -> &'static str {
+        "sparse_categorical_crossentropy"
+    }
+
+    fn target(&self) -> Target {
+        Target::Classes
+    }
+
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        cross_entropy(y_pred, y_true, self.from_logits)
+    }
+
+    fn head(&self) -> Option<Activation> {
+        (!self.from_logits).then_some(Activation::Softmax)
+    }
+
+    fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
+        logits.cross_entropy(y_true)
+    }
+}
+
+/// Cross-entropy of class probabilities: `-sum y * log p`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CategoricalCrossentropy {
+    from_logits: bool,
+}
+
+impl CategoricalCrossentropy {
+    /// For a model that gives probabilities.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For a model that gives the softmax's input.
+    pub fn from_logits(mut self) -> Self {
+        self.from_logits = true;
+        self
+    }
+}
+
+impl Loss for CategoricalCrossentropy {
+    fn name(&self) -> &'static str {
+        "categorical_crossentropy"
+    }
+
+    fn target(&self) -> Target {
+        Target::OneHot
+    }
+
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        cross_entropy(y_pred, y_true, self.from_logits)
+    }
+
+    fn head(&self) -> Option<Activation> {
+        (!self.from_logits).then_some(Activation::Softmax)
+    }
+
+    fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
+        logits.cross_entropy(y_true)
+    }
+}
+
+fn cross_entropy(y_pred: &Tensor, y_true: &Tensor, from_logits: bool) -> Tensor {
+    if from_logits {
+        return y_pred.cross_entropy(y_true);
+    }
+    // The softmax of log p is p over its sum: what Keras divides by too.
+    y_pred.clip(EPSILON, 1.0 - EPSILON).log().cross_entropy(y_true)
+}
+
+/// Cross-entropy of independent yes-or-no answers, mean over the outputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BinaryCrossentropy {
+    from_logits: bool,
+}
+
+impl BinaryCrossentropy {
+    /// For a model that gives probabilities.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For a model that gives the sigmoid's input.
+    pub fn from_logits(mut self) -> Self {
+        self.from_logits = true;
+        self
+    }
+}
+
+impl Loss for BinaryCrossentropy {
+    fn name(&self) -> &'static str {
+        "binary_crossentropy"
+    }
+
+    fn target(&self) -> Target {
+        Target::Values
+    }
+
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        if self.from_logits {
+            return self.losses_of_logits(y_pred, y_true);
+        }
+        let p = y_pred.clip(EPSILON, 1.0 - EPSILON);
+        let no = y_true.affine(-1.0, 1.0).mul(&p.affine(-1.0, 1.0).log());
+        mean_of_each(&y_true.mul(&p.log()).add(&no).neg())
+    }
+
+    fn head(&self) -> Option<Activation> {
+        (!self.from_logits).then_some(Activation::Sigmoid)
+    }
+
+    /// `log(1 + e^x) - x * y`, which overflows nowhere.
+    fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
+        mean_of_each(&logits.softplus().sub(&logits.mul(y_true)))
+    }
+}
+
+/// The mean of `(p - y)^2` over the outputs of each example.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MeanSquaredError;
+
+impl Loss for MeanSquaredError {
+    fn name(&self) -> &'static str {
+        "mean_squared_error"
+    }
+
+    fn target(&self) -> Target {
+        Target::Values
+    }
+
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        mean_of_each(&y_pred.sub(y_true).square())
+    }
+}
+
+/// `(N, ..) -> (N)`: the mean over all axes but the first.
+pub(crate) fn mean_of_each(x: &Tensor) -> Tensor {
+    let axes: Vec<isize> = (1..x.rank() as isize).collect();
+    if axes.is_empty() { x.clone() } else { x.mean_axes(&axes, false) }
+}

@@ -1,0 +1,112 @@
+//! Metrics, and the sums on the device that losses and metrics are added to: nothing is read back during a step.
+
+use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
+use tilegrad_core::{Device, PendingValues, Result, Tensor, no_grad};
+
+use crate::arena::ALIGN;
+use crate::losses::{Target, mean_of_each};
+use crate::model::Output;
+
+/// What is measured beside the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Metric {
+    /// The fraction of examples whose most probable class is the true one; with a single yes-or-no output, of those on
+    /// the right side of one half.
+    Accuracy,
+}
+
+/// For each example of a batch, 1 if its class is right and 0 if not: `(N)`. With several yes-or-no outputs, the fraction.
+pub(crate) fn correct(output: &Output, target: Target, y_true: &Tensor) -> Tensor {
+    let y = output.tensor();
+    if target != Target::Values {
+        return y.correct(y_true);
+    }
+    // A sigmoid is one half at 0.
+    let half = if matches!(output, Output::Logits(_)) { 0.0 } else { 0.5 };
+    mean_of_each(&y.gt(&Tensor::scalar(half, y.device())).eq(y_true))
+}
+
+/// Sums over the examples seen so far, on the device.
+///
+/// There is a sum for each position in a batch, not one for all: adding a batch then needs no reduction, each sum has few
+/// terms and so loses little to rounding, and the host adds up the rest in double precision.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Losses and then right answers, `(2 * capacity)`.
+    sums: Tensor,
+    /// The largest batch that there is room for.
+    capacity: usize,
+    examples: usize,
+}
+
+/// Means over examples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Means {
+    pub(crate) loss: f32,
+    pub(crate) accuracy: f32,
+}
+
+impl Totals {
+    pub(crate) fn new(device: &Device) -> Totals {
+        Totals { sums: Tensor::zeros([2 * ALIGN], device), capacity: ALIGN, examples: 0 }
+    }
+
+    /// Starts over, for batches of up to `batch_size` examples. An upload: between epochs, not between steps.
+    pub(crate) fn reset(&mut self, batch_size: usize) -> Result<()> {
+        self.examples = 0;
+        let capacity = batch_size.next_multiple_of(ALIGN);
+        if capacity > self.capacity {
+            self.capacity = capacity;
+            self.sums = Tensor::zeros([2 * capacity], self.sums.device());
+        }
+        self.sums.assign(&vec![0.0; 2 * self.capacity])
+    }
+
+    /// Adds a batch: its losses `(N)` and, if wanted, its right answers `(N)`.
+    pub(crate) fn add(&mut self, losses: &Tensor, correct: Option<&Tensor>) {
+        self.examples += losses.len();
+        no_grad(|| {
+            for (values, start) in [(Some(losses), 0), (correct, self.capacity)] {
+                if let Some(values) = values {
+                    add_in_place(&self.sums.slice_axis(0, start..start + values.len()), &values.detach());
+                }
+            }
+        });
+    }
+
+    /// Starts to read the means back.
+    pub(crate) fn read_later(&self) -> Result<PendingMeans> {
+        Ok(PendingMeans { values: self.sums.read_later()?, examples: self.examples })
+    }
+
+    /// Waits for the means.
+    pub(crate) fn read(&self) -> Result<Means> {
+        let PendingMeans { values, examples } = self.read_later()?;
+        Ok(means(&values.wait()?, examples))
+    }
+}
+
+/// `sum += x`, elementwise. A gradient step of -1 along `x` is exactly that.
+fn add_in_place(sum: &Tensor, x: &Tensor) {
+    sgd_step(sum, x, None, &SgdStep { lr: -1.0, momentum: 0.0, nesterov: false, weight_decay: 0.0 });
+}
+
+/// Means on their way.
+pub(crate) struct PendingMeans {
+    values: PendingValues,
+    examples: usize,
+}
+
+impl PendingMeans {
+    /// The means if they have arrived.
+    pub(crate) fn try_take(&mut self) -> Option<Result<Means>> {
+        Some(self.values.try_take()?.map(|sums| means(&sums, self.examples)))
+    }
+}
+
+fn means(sums: &[f32], examples: usize) -> Means {
+    let mean = |sums: &[f32]| (sums.iter().copied().map(f64::from).sum::<f64>() / examples.max(1) as f64) as f32;
+    let (losses, correct) = sums.split_at(sums.len() / 2);
+    Means { loss: mean(losses), accuracy: mean(correct) }
+}

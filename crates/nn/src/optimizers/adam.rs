@@ -1,0 +1,117 @@
+//! Adam: steps of a size that does not depend on the gradients' scale.
+//!
+//! ```text
+//! m <- b1 * m + (1 - b1) * g
+//! v <- b2 * v + (1 - b2) * g^2              amsgrad: the largest v so far
+//! w <- w - lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon)
+//! ```
+//!
+//! Kingma and Ba 2014, in the form before their section 2.1 as Keras has it: epsilon is added before the bias correction.
+
+use tilegrad_core::ops::optimizer::{AdamStep, adam_step};
+use tilegrad_core::{Result, Tensor};
+
+use super::{Clip, Optimizer, check_number, check_rate};
+
+/// Keras's `Adam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
+///
+/// ```
+/// use tilegrad_nn::Adam;
+/// let optimizer = Adam::new(3e-4).betas(0.9, 0.99);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Adam {
+    learning_rate: f32,
+    betas: [f32; 2],
+    epsilon: f32,
+    amsgrad: bool,
+    weight_decay: f32,
+    clip: Clip,
+}
+
+impl Default for Adam {
+    /// Keras's learning rate, 0.001.
+    fn default() -> Adam {
+        Adam::new(0.001)
+    }
+}
+
+impl Adam {
+    /// Keras's defaults with another learning rate.
+    pub fn new(learning_rate: f32) -> Adam {
+        Adam { learning_rate, betas: [0.9, 0.999], epsilon: 1e-7, amsgrad: false, weight_decay: 0.0, clip: Clip::None }
+    }
+
+    /// How much of the running means of the gradients and of their squares stays at each step.
+    pub fn betas(mut self, first: f32, second: f32) -> Adam {
+        self.betas = [first, second];
+        self
+    }
+
+    /// Added to the root, against division by 0.
+    pub fn epsilon(mut self, epsilon: f32) -> Adam {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Whether the largest mean of squares so far is used, so that steps never grow back. Reddi et al. 2018.
+    pub fn amsgrad(mut self, amsgrad: bool) -> Adam {
+        self.amsgrad = amsgrad;
+        self
+    }
+
+    /// The fraction of each weight that a learning rate of 1 would take away in a step, apart from the gradient: AdamW.
+    pub fn weight_decay(mut self, weight_decay: f32) -> Adam {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    /// Limits the gradients.
+    pub fn clip(mut self, clip: Clip) -> Adam {
+        self.clip = clip;
+        self
+    }
+}
+
+impl Optimizer for Adam {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn learning_rate(&self) -> f32 {
+        self.learning_rate
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f32) {
+        self.learning_rate = learning_rate;
+    }
+
+    fn moments(&self) -> &'static [&'static str] {
+        if self.amsgrad { &["momentum", "velocity", "velocity_hat"] } else { &["momentum", "velocity"] }
+    }
+
+    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+        let constants = AdamStep {
+            lr: self.learning_rate,
+            beta1: self.betas[0],
+            beta2: self.betas[1],
+            epsilon: self.epsilon,
+            t: step,
+            weight_decay: self.weight_decay,
+        };
+        adam_step(params, gradients, &moments[0], &moments[1], moments.get(2), &constants);
+    }
+
+    fn clip(&self) -> Clip {
+        self.clip
+    }
+
+    fn check(&self) -> Result<()> {
+        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        check_rate("the first beta", self.betas[0])?;
+        check_rate("the second beta", self.betas[1])?;
+        check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;
+        check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.clip.check()
+    }
+}

@@ -1,0 +1,93 @@
+//! Optimizers, one a file, with Keras's names, defaults and formulas.
+//!
+//! All weights lie in one flat arena, and so do their gradients and each of the optimizer's moments: a step is one kernel
+//! over the arenas, and hyper-parameters are that kernel's parameters, so that changing them costs nothing.
+
+mod adam;
+mod rms_prop;
+mod sgd;
+
+use std::fmt::Debug;
+
+pub use adam::Adam;
+pub use rms_prop::RmsProp;
+pub use sgd::Sgd;
+
+use tilegrad_core::{Error, Result, Tensor};
+
+/// How weights follow from gradients. Implement it for an optimizer of your own.
+pub trait Optimizer: Debug + Send + Sync {
+    /// The name in messages, as Keras writes it.
+    fn name(&self) -> &'static str;
+
+    /// The learning rate.
+    fn learning_rate(&self) -> f32;
+
+    /// Changes the learning rate, for schedules.
+    fn set_learning_rate(&mut self, learning_rate: f32);
+
+    /// Arenas that the optimizer keeps from step to step, by their names. They start as zeros.
+    fn moments(&self) -> &'static [&'static str];
+
+    /// Updates `params (L)` in place, and `moments`, each `(L)`. `step` counts from 1.
+    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]);
+
+    /// What is done to the gradients first.
+    fn clip(&self) -> Clip {
+        Clip::None
+    }
+
+    /// Refuses hyper-parameters out of their range.
+    ///
+    /// # Errors
+    /// Names the first one.
+    fn check(&self) -> Result<()> {
+        check_number("learning rate", self.learning_rate(), "a finite number from 0 on", |v| v >= 0.0)
+    }
+}
+
+/// Limits on gradients, against steps that are too large.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Clip {
+    /// No limit.
+    #[default]
+    None,
+    /// Each element to `-value..=value`. Keras's `clipvalue`.
+    Value(f32),
+    /// All gradients together scaled down to this Euclidean norm when it is more. Keras's `global_clipnorm`.
+    GlobalNorm(f32),
+}
+
+impl Clip {
+    pub(crate) fn apply(self, gradients: Tensor) -> Tensor {
+        match self {
+            Clip::None => gradients,
+            Clip::Value(value) => gradients.clip(-value, value),
+            Clip::GlobalNorm(limit) => {
+                // limit / max(norm, limit): never up, and without a division by a norm of 0.
+                let norm = gradients.square().sum().sqrt();
+                let limit = Tensor::scalar(limit, gradients.device());
+                gradients.mul(&limit.div(&norm.maximum(&limit)))
+            }
+        }
+    }
+
+    fn check(self) -> Result<()> {
+        match self {
+            Clip::None => Ok(()),
+            Clip::Value(limit) | Clip::GlobalNorm(limit) => {
+                check_number("gradient clipping", limit, "a finite number above 0", |v| v > 0.0)
+            }
+        }
+    }
+}
+
+fn check_number(what: &str, value: f32, expected: &str, ok: impl Fn(f32) -> bool) -> Result<()> {
+    if value.is_finite() && ok(value) { Ok(()) } else { Err(Error::invalid(what, expected, value)) }
+}
+
+/// A decay rate of a running mean: 1 would never learn, and bias correction would divide by 0.
+fn check_rate(what: &str, value: f32) -> Result<()> {
+    check_number(what, value, "at least 0 and below 1", |v| (0.0..1.0).contains(&v))
+}

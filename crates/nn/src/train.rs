@@ -1,0 +1,229 @@
+//! Compiling a model, and one training step.
+//!
+//! ```text
+//! forward   logits = model(x)            recorded on the tape
+//! loss      l = loss(logits, y)          (N), added to the sums on the device
+//! backward  d = gradients of mean(l)     packed into one arena
+//! update    weights, moments <- d        one kernel, in place
+//! ```
+//!
+//! Nothing is uploaded or read back on the way, so that the device never waits for the host.
+
+use tilegrad_core::{Error, Gradients, Result, Rng, Tensor, no_grad};
+
+use crate::layer::Context;
+use crate::losses::{Loss, Target};
+use crate::metrics::{Metric, Totals, correct};
+use crate::model::{Built, Output, Sequential};
+use crate::optimizers::Optimizer;
+
+/// What `compile` adds to a model.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) loss: Box<dyn Loss>,
+    pub(crate) accuracy: bool,
+    state: Option<State>,
+}
+
+/// What the optimizer keeps from step to step, and what the training loop does.
+#[derive(Debug)]
+struct State {
+    /// `(L)` each, in the layout of the trainable weights.
+    moments: Vec<Tensor>,
+    gradients: Tensor,
+    steps: u64,
+    /// For steps outside `fit`, which has its own.
+    rng: Rng,
+    totals: Option<Totals>,
+}
+
+impl Compiled {
+    /// Forgets moments and the number of steps: they belong to weights that are no longer there.
+    pub(crate) fn reset(&mut self) {
+        self.state = None;
+    }
+
+    fn state(&mut self, built: &Built) -> &mut State {
+        let moments = self.optimizer.moments().len();
+        self.state.get_or_insert_with(|| State {
+            moments: (0..moments).map(|_| built.trainable.zeros()).collect(),
+            gradients: built.trainable.zeros(),
+            steps: 0,
+            rng: Rng::new(built.seed),
+            totals: None,
+        })
+    }
+}
+
+/// Loss and metrics of one batch or one data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// Mean loss over the examples.
+    pub loss: f32,
+    /// The fraction of examples that were classified rightly, if the model was compiled with it.
+    pub accuracy: Option<f32>,
+    /// Number of examples.
+    pub examples: usize,
+}
+
+impl Sequential {
+    /// Chooses how to train: what changes the weights, what is made small, what is measured beside it. Compiling again
+    /// starts the optimizer over and keeps the weights.
+    pub fn compile(
+        &mut self,
+        optimizer: impl Optimizer + 'static,
+        loss: impl Loss + 'static,
+        metrics: impl IntoIterator<Item = Metric>,
+    ) {
+        let accuracy = metrics.into_iter().any(|m| m == Metric::Accuracy);
+        self.compiled = Some(Compiled { optimizer: Box::new(optimizer), loss: Box::new(loss), accuracy, state: None });
+    }
+
+    /// The optimizer's learning rate.
+    ///
+    /// # Errors
+    /// Before the model is compiled.
+    pub fn learning_rate(&self) -> Result<f32> {
+        Ok(self.compiled()?.optimizer.learning_rate())
+    }
+
+    /// Changes the optimizer's learning rate.
+    ///
+    /// # Errors
+    /// Before the model is compiled, and when the rate is negative or not finite.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<()> {
+        if !(learning_rate.is_finite() && learning_rate >= 0.0) {
+            return Err(Error::invalid("learning rate", "a finite number from 0 on", learning_rate));
+        }
+        self.compiled()?;
+        let compiled = self.compiled.as_mut().expect("just checked");
+        compiled.optimizer.set_learning_rate(learning_rate);
+        Ok(())
+    }
+
+    pub(crate) fn compiled(&self) -> Result<&Compiled> {
+        self.compiled.as_ref().ok_or_else(|| {
+            let help = "call `model.compile(optimizer, loss, metrics)` first";
+            Error::NotReady(format!("the model is not compiled\n  help: {help}"))
+        })
+    }
+
+    /// One step on one batch, `x (N, ..)` and `y` as the loss takes it. Waits for the device; the loss and accuracy are from
+    /// before the update.
+    ///
+    /// # Errors
+    /// When the model is not built or compiled, the batch does not fit it or is empty, or the device failed.
+    pub fn train_on_batch(&mut self, x: &Tensor, y: &Tensor) -> Result<Evaluation> {
+        self.check_batch(x, y)?;
+        let (accuracy, mut totals) = (self.compiled()?.accuracy, self.take_totals()?);
+        let mut rng = std::mem::replace(&mut self.state()?.rng, Rng::new(0));
+        let done = totals
+            .reset(x.shape()[0])
+            .and_then(|()| self.step(x, y, &mut rng, &mut totals))
+            .and_then(|()| totals.read());
+        self.state()?.rng = rng;
+        self.put_totals(totals);
+        let means = done?;
+        Ok(Evaluation { loss: means.loss, accuracy: accuracy.then_some(means.accuracy), examples: x.shape()[0] })
+    }
+
+    fn check_batch(&self, x: &Tensor, y: &Tensor) -> Result<()> {
+        let built = self.ready()?;
+        let loss = &self.compiled()?.loss;
+        self.compiled()?.optimizer.check()?;
+        self.check_input(x.shape())?;
+        for (what, tensor) in [("device of x", x), ("device of y", y)] {
+            if *tensor.device() != built.device {
+                return Err(Error::invalid(what, built.device.to_string(), tensor.device()));
+            }
+        }
+        if x.shape()[0] == 0 {
+            return Err(Error::invalid("batch", "at least one example", "none"));
+        }
+        let output = self.output_shape().expect("a built model knows its output");
+        let output = [&x.shape()[..1], output.dims()].concat();
+        loss.target().check(loss.name(), &output.as_slice().into(), y)?;
+        if loss.target() == Target::Classes {
+            let classes = *output.last().expect("there is a batch axis");
+            let labels = y.to_vec::<u32>()?;
+            if let Some(index) = labels.iter().position(|&l| l as usize >= classes) {
+                return Err(Error::Label { index, label: labels[index].into(), classes });
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<&mut State> {
+        self.ready()?;
+        self.compiled()?;
+        let built = self.built.as_ref().expect("just checked");
+        Ok(self.compiled.as_mut().expect("just checked").state(built))
+    }
+
+    /// Takes the sums out of the model for a loop. [`Sequential::put_totals`] puts them back, so that the next loop finds
+    /// the same buffer, and with it the same bind groups.
+    pub(crate) fn take_totals(&mut self) -> Result<Totals> {
+        let device = self.ready()?.device.clone();
+        Ok(self.state()?.totals.take().unwrap_or_else(|| Totals::new(&device)))
+    }
+
+    pub(crate) fn put_totals(&mut self, totals: Totals) {
+        if let Ok(state) = self.state() {
+            state.totals = Some(totals);
+        }
+    }
+
+    /// Records one training step and adds its loss and metrics to `totals`. The batch has been checked.
+    pub(crate) fn step(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
+        let gradients = self.gradients(x, y, rng, totals)?;
+        let built = self.built.as_ref().expect("checked by the caller");
+        let compiled = self.compiled.as_mut().expect("checked by the caller");
+        compiled.state(built);
+        let Compiled { optimizer, state, .. } = compiled;
+        let state = state.as_mut().expect("just made");
+        no_grad(|| {
+            built.trainable.pack(&gradients, &state.gradients);
+            drop(gradients);
+            state.steps += 1;
+            let gradients = optimizer.clip().apply(state.gradients.clone());
+            optimizer.step(state.steps, built.trainable.values(), &gradients, &state.moments);
+        });
+        Ok(())
+    }
+
+    fn gradients(&self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<Gradients> {
+        let compiled = self.compiled()?;
+        let output = self.forward_headless(x, compiled.loss.head(), &mut Context { training: true, rng });
+        let losses = compiled.losses(&output, y);
+        let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
+        totals.add(&losses, correct.as_ref());
+        drop((output, correct));
+        // The gradient of the mean, without computing the mean.
+        let weight = Tensor::full(1.0 / losses.len() as f32, losses.shape(), losses.device());
+        Ok(losses.backward_with(&weight))
+    }
+
+    /// Measures one batch, as in inference, and adds it to `totals`.
+    pub(crate) fn measure(&self, x: &Tensor, y: &Tensor, totals: &mut Totals) -> Result<()> {
+        let compiled = self.compiled()?;
+        self.infer(|context| {
+            let output = self.forward_headless(x, compiled.loss.head(), context);
+            let losses = compiled.losses(&output, y);
+            let correct = compiled.accuracy.then(|| correct(&output, compiled.loss.target(), y));
+            totals.add(&losses, correct.as_ref());
+        });
+        Ok(())
+    }
+}
+
+impl Compiled {
+    /// The losses of a batch, `(N)`, from whatever the forward pass ended with.
+    fn losses(&self, output: &Output, y: &Tensor) -> Tensor {
+        match output {
+            Output::Logits(logits) => self.loss.losses_of_logits(logits, y),
+            Output::Values(values) => self.loss.losses(values, y),
+        }
+    }
+}
