@@ -5,11 +5,14 @@ mod common;
 use common::{check, check_forward, check_with, panic_message, random, spread};
 use tilegrad::{Device, Tensor, Unary};
 
+type One = fn(&Tensor) -> Tensor;
+type Two = fn(&Tensor, &Tensor) -> Tensor;
+
 #[test]
 fn unary_functions() {
     let any = spread([3, 7], 1);
     let positive = random([3, 7], 2, 0.3, 2.0);
-    let rows: [(&str, &Tensor, fn(&Tensor) -> Tensor); 20] = [
+    let rows: [(&str, &Tensor, One); 20] = [
         ("neg", &any, Tensor::neg),
         ("exp", &any, Tensor::exp),
         ("log", &positive, Tensor::log),
@@ -46,7 +49,7 @@ fn binary_functions_broadcast() {
         (&[5, 1], &[1, 7]),
         (&[1], &[1]),
     ];
-    let rows: [(&str, fn(&Tensor, &Tensor) -> Tensor); 7] = [
+    let rows: [(&str, Two); 7] = [
         ("add", Tensor::add),
         ("sub", Tensor::sub),
         ("mul", Tensor::mul),

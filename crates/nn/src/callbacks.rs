@@ -63,3 +63,79 @@ pub trait Callback {
         Ok(())
     }
 }
+
+/// Ends training when the validation loss has not improved for `patience` epochs, and brings the best weights back. Without
+/// validation it watches the loss.
+///
+/// ```no_run
+/// # fn main() -> tilegrad_core::Result<()> {
+/// # let (mut model, data) = (tilegrad_nn::Sequential::empty(), tilegrad_data::Digits::load().train);
+/// use tilegrad_nn::{EarlyStopping, FitOptions};
+/// let mut stop_early = EarlyStopping::new(2);
+/// model.fit(&data, FitOptions::new().epochs(20).validation_split(0.2).callback(&mut stop_early))?;
+/// println!("the best epoch was {:?}", stop_early.best_epoch());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct EarlyStopping {
+    patience: usize,
+    restore_best: bool,
+    best: Option<Best>,
+}
+
+/// The epoch with the lowest loss so far.
+#[derive(Debug)]
+struct Best {
+    epoch: usize,
+    loss: f32,
+    weights: Vec<Vec<f32>>,
+}
+
+impl EarlyStopping {
+    /// Stops after this many epochs without a lower loss; 0 stops at the first. The best weights come back at the end.
+    pub fn new(patience: usize) -> EarlyStopping {
+        EarlyStopping { patience, restore_best: true, best: None }
+    }
+
+    /// Whether the weights of the best epoch come back at the end, as they do unless told otherwise.
+    pub fn restore_best(mut self, restore: bool) -> EarlyStopping {
+        self.restore_best = restore;
+        self
+    }
+
+    /// The epoch with the lowest loss, from 0, once there was one.
+    pub fn best_epoch(&self) -> Option<usize> {
+        self.best.as_ref().map(|b| b.epoch)
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn on_train_begin(&mut self, _: &mut Sequential) -> Result<()> {
+        self.best = None;
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Sequential) -> Result<Flow> {
+        let loss = epoch.val_loss.unwrap_or(epoch.loss);
+        match &self.best {
+            // A loss that is no number is never better.
+            Some(best) if best.loss <= loss || loss.is_nan() => {
+                let waited = epoch.epoch - best.epoch;
+                return Ok(if waited >= self.patience.max(1) { Flow::Stop } else { Flow::Continue });
+            }
+            _ => {}
+        }
+        let weights = match self.restore_best {
+            true => model.weights().map(|w| w.tensor().to_vec()).collect::<Result<_>>()?,
+            false => Vec::new(),
+        };
+        self.best = Some(Best { epoch: epoch.epoch, loss, weights });
+        Ok(Flow::Continue)
+    }
+
+    fn on_train_end(&mut self, model: &mut Sequential) -> Result<()> {
+        let Some(best) = self.best.as_ref().filter(|_| self.restore_best) else { return Ok(()) };
+        model.weights().zip(&best.weights).try_for_each(|(w, values)| w.tensor().assign(values))
+    }
+}

@@ -44,7 +44,7 @@ mod summary;
 mod train;
 
 pub use activation::Activation;
-pub use callbacks::{Callback, Flow};
+pub use callbacks::{Callback, EarlyStopping, Flow};
 pub use checkpoint::Loaded;
 pub use device_data::{DeviceDataset, Source, one_hot};
 pub use evaluate::Inputs;
