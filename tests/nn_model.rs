@@ -175,6 +175,12 @@ fn models_that_cannot_be_built_say_why() {
 }
 
 #[test]
+fn models_cross_threads() {
+    fn check<T: Send + Sync>(_: &T) {}
+    check(&built(fashion_cnn()));
+}
+
+#[test]
 fn automatic_names_avoid_given_ones() {
     let mut model = Sequential::new([4]).add(Dense::new(4).name("dense")).add(Dense::new(4));
     model.push(Dense::new(4));

@@ -9,7 +9,7 @@ use tilegrad_core::{Shape, Tensor};
 use crate::initializers::Initializer;
 
 /// One weight of a layer: a name, a shape, and (once the model is built) a tensor that is a slice of the model's
-/// [arena](crate::arena). Cloning is cheap and shares the weight, so the layer and the model hold the same one.
+/// flat arena. Cloning is cheap and shares the weight, so the layer and the model hold the same one.
 ///
 /// A layer gets its weights from [`BuildContext::weight`](crate::BuildContext::weight) and reads them with
 /// [`Param::tensor`] at each forward pass: the model may have moved them in between.

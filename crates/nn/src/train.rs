@@ -36,6 +36,8 @@ struct State {
     /// For steps outside `fit`, which has its own.
     rng: Rng,
     totals: Option<Totals>,
+    /// `1 / N` for each of `N` examples, for the batch sizes seen last: the gradient of a mean with respect to its terms.
+    means: Vec<Tensor>,
 }
 
 impl Compiled {
@@ -52,7 +54,21 @@ impl Compiled {
             steps: 0,
             rng: Rng::new(built.seed),
             totals: None,
+            means: Vec::new(),
         })
+    }
+}
+
+impl State {
+    /// `1 / N` for each example of a batch `x (N, ..)`. An epoch has batches of one size and a last one that is smaller.
+    fn mean(&mut self, x: &Tensor) -> Tensor {
+        let n = x.shape()[0];
+        if let Some(mean) = self.means.iter().find(|m| m.len() == n) {
+            return mean.clone();
+        }
+        self.means.truncate(1);
+        self.means.insert(0, Tensor::full(1.0 / n as f32, [n], x.device()));
+        self.means[0].clone()
     }
 }
 
@@ -177,7 +193,8 @@ impl Sequential {
 
     /// Records one training step and adds its loss and metrics to `totals`. The batch has been checked.
     pub(crate) fn step(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
-        let gradients = self.gradients(x, y, rng, totals)?;
+        let mean = self.state()?.mean(x);
+        let gradients = self.gradients(x, y, &mean, rng, totals)?;
         let built = self.built.as_ref().expect("checked by the caller");
         let compiled = self.compiled.as_mut().expect("checked by the caller");
         compiled.state(built);
@@ -193,16 +210,22 @@ impl Sequential {
         Ok(())
     }
 
-    fn gradients(&self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<Gradients> {
+    /// The gradients of `mean · losses`, which are those of the mean loss without computing that.
+    fn gradients(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        mean: &Tensor,
+        rng: &mut Rng,
+        totals: &mut Totals,
+    ) -> Result<Gradients> {
         let compiled = self.compiled()?;
         let output = self.forward_headless(x, compiled.loss.head(), &mut Context { training: true, rng });
         let losses = compiled.losses(&output, y);
         let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
         totals.add(&losses, correct.as_ref());
         drop((output, correct));
-        // The gradient of the mean, without computing the mean.
-        let weight = Tensor::full(1.0 / losses.len() as f32, losses.shape(), losses.device());
-        Ok(losses.backward_with(&weight))
+        Ok(losses.backward_with(mean))
     }
 
     /// Measures one batch, as in inference, and adds it to `totals`.
@@ -221,9 +244,12 @@ impl Sequential {
 impl Compiled {
     /// The losses of a batch, `(N)`, from whatever the forward pass ended with.
     fn losses(&self, output: &Output, y: &Tensor) -> Tensor {
-        match output {
+        let losses = match output {
             Output::Logits(logits) => self.loss.losses_of_logits(logits, y),
             Output::Values(values) => self.loss.losses(values, y),
-        }
+        };
+        let (name, examples) = (self.loss.name(), y.shape()[0]);
+        assert_eq!(losses.shape()[..], [examples], "{name}: a loss gives one number an example, (N)");
+        losses
     }
 }
