@@ -11,7 +11,8 @@ scripts/setup.sh
 export TILEGRAD_REQUIRE_GPU=1
 cargo test --workspace "$@"
 
-# The kernels once more with the graphics layer's bounds checks: one that reads past a buffer gives wrong numbers here.
+# The kernels once more, with the graphics layer's bounds checks, where one that reads past a buffer gives wrong numbers,
+# and with their parameters in a uniform buffer, as on adapters without immediates.
 if [ $# -eq 0 ]; then
-    TILEGRAD_CHECKED=1 cargo test --test 'ops_*' --test hardware_kernels
+    TILEGRAD_CHECKED=1 TILEGRAD_PARAMS=uniform cargo test --test 'ops_*' --test hardware_kernels
 fi

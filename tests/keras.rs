@@ -115,9 +115,8 @@ fn push(model: &mut Sequential, layer: &Value) -> Outcome<()> {
             Dense::new(c.size("units")?).activation(c.activation()?).use_bias(c.flag("use_bias", true)).name(name),
         ),
         "Dropout" => model.push(Dropout::new(c.float("rate", 0.0)).name(name)),
-        "BatchNormalization" => {
-            model.push(BatchNorm::new().momentum(c.float("momentum", 0.99)).epsilon(c.float("epsilon", 1e-3)).name(name))
-        }
+        "BatchNormalization" => model
+            .push(BatchNorm::new().momentum(c.float("momentum", 0.99)).epsilon(c.float("epsilon", 1e-3)).name(name)),
         "ReLU" => model.push(Activation::Relu),
         "ELU" => model.push(Activation::Elu(c.float("alpha", 1.0))),
         "LeakyReLU" => model.push(Activation::LeakyRelu(c.float("negative_slope", 0.3))),
@@ -214,7 +213,8 @@ fn distance(got: &[f32], want: &[f32]) -> f32 {
         return f32::INFINITY;
     }
     let largest = want.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    let far = got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, |m: f32, d| if d.is_nan() { d } else { m.max(d) });
+    let far =
+        got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, |m: f32, d| if d.is_nan() { d } else { m.max(d) });
     far / largest
 }
 
@@ -264,7 +264,7 @@ fn follow(case: &Value, device: &Device) -> Outcome<Distances> {
         push(&mut model, layer)?;
     }
     model.build(device, 0).map_err(|e| text(&e))?;
-    let classes = model.output_shape().map_or(1, |s| s[s.len() - 1]);
+    let classes = model.output_shape().map_or(1, |s| s[s.rank() - 1]);
 
     // Integer labels are classes, also for a loss that wants rows of probabilities; float labels are what they are.
     let labels = tensor("labels")?;
@@ -275,7 +275,8 @@ fn follow(case: &Value, device: &Device) -> Outcome<Distances> {
         if labels.dtype() == safetensors::Dtype::F32 {
             return Tensor::new(&floats(bytes), &labels.shape()[1..], device);
         }
-        let values: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
+        let values: Vec<u32> =
+            bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes"))).collect();
         let y = Tensor::new(&values, [per_step], device);
         if sparse { y } else { y.one_hot(classes) }
     };

@@ -170,7 +170,7 @@ fn tensors_are_packed_into_an_arena() {
         pack(&[&rows.slice(&[4..12]), &rows.slice(&[12..15]), &rows.slice(&[16..32])], &target, &[0, 9, 16]);
         let want: Vec<f32> = (0..40)
             .map(|i| match i {
-                0..8 => i as f32 + 4.0,
+                0..=7 => i as f32 + 4.0,
                 9..12 => i as f32 + 3.0,
                 16..32 => i as f32,
                 _ => -1.0,

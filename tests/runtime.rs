@@ -102,3 +102,26 @@ fn tensors_are_send_and_sync() {
     check::<Device>();
     check::<tilegrad::Gradients>();
 }
+
+#[test]
+fn an_update_whose_gradient_has_no_memory_is_left_out() {
+    let Some(device) = common::gpu() else { return };
+    use tilegrad::ops::optimizer::{SgdStep, sgd_step};
+    let rule = SgdStep { lr: 1.0, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    let w = Tensor::ones([4], &device);
+    let part = Tensor::ones([1 << 20, 1], &device).add(&Tensor::ones([1, 1 << 16], &device)).slice(&[0..1, 0..4]);
+    sgd_step(&w, &part.reshape([4]), None, &rule);
+    assert!(matches!(device.synchronize(), Err(Error::TooLarge { .. })), "the next synchronisation says so");
+    assert_eq!(w.to_vec::<f32>().unwrap(), [1.0; 4], "and the weights are as they were");
+    device.synchronize().unwrap();
+    sgd_step(&w, &Tensor::full(0.5, [4], &device), None, &rule);
+    assert_eq!(w.to_vec::<f32>().unwrap(), [0.5; 4]);
+}
+
+#[test]
+fn more_elements_than_32_bits_count_are_refused() {
+    for device in common::devices().into_iter().filter(Device::is_gpu) {
+        let view = Tensor::ones([1], &device).broadcast_to([1 << 16, 1 << 17]);
+        assert!(matches!(view.sum().item(), Err(Error::TooLarge { .. })));
+    }
+}

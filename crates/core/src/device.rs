@@ -102,7 +102,8 @@ impl Device {
     pub fn software() -> Result<Device> {
         match registry().adapters.iter().position(|a| a.description.kind == AdapterKind::Software) {
             Some(index) => open(index),
-            None => Err(no_adapter()),
+            None if registry().adapters.is_empty() => Err(no_adapter()),
+            None => Err(unknown("software")),
         }
     }
 
@@ -126,10 +127,7 @@ impl Device {
             Err(_) if lower.is_empty() => None,
             Err(_) => adapters.iter().position(|a| a.description.name.to_lowercase().contains(&lower)),
         };
-        found.map(open).unwrap_or_else(|| {
-            let list = Device::list().iter().enumerate().map(|(i, d)| format!("{i}: {d}")).collect::<Vec<_>>();
-            Err(Error::UnknownDevice { wanted: name.to_string(), available: list.join("; ") })
-        })
+        found.map_or_else(|| Err(unknown(name)), open)
     }
 
     /// Every device, hardware GPUs first and the CPU last; the position is the index that [`Device::named`] takes.
@@ -212,6 +210,11 @@ impl Device {
             Kind::Cpu(_) => None,
         }
     }
+}
+
+fn unknown(name: &str) -> Error {
+    let list: Vec<String> = Device::list().iter().enumerate().map(|(i, d)| format!("{i}: {d}")).collect();
+    Error::UnknownDevice { wanted: name.to_string(), available: list.join("; ") }
 }
 
 fn no_adapter() -> Error {

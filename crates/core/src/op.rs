@@ -1,4 +1,4 @@
-//! What an op is, and how one runs: check, run, record. The only place that decides between the backends.
+//! What an op is, and how one runs: check, run, record. The only place that decides which backend runs it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -321,7 +321,10 @@ fn allocate_and_run(
         }
         Kind::Gpu(gpu) => {
             let mut stream = gpu.stream();
-            let bytes = |s: &Shape, d: &DType| (s.len() * d.size()) as u64;
+            // Kernels count elements in 32 bits. An input past that is a view, since no buffer is so large; its output is
+            // refused as a buffer of the view's size would be.
+            let uncountable = x.iter().map(Tensor::len).max().filter(|&len| len > u32::MAX as usize);
+            let bytes = |s: &Shape, d: &DType| (uncountable.unwrap_or(s.len()) * d.size()) as u64;
             let y: Vec<Tensor> = specs
                 .iter()
                 .map(|spec| tensor(Storage::gpu(stream.alloc(bytes(&spec.0, &spec.1), op.name())), spec))
@@ -334,13 +337,20 @@ fn allocate_and_run(
 
 /// Applies an op that updates `y` where it lies: optimizer steps, running statistics. Nothing is recorded.
 ///
+/// When an allocation that an input depends on has failed, nothing is updated, and [`Device::synchronize`] gives the error.
+///
 /// # Panics
-/// When the devices or types don't fit, or a tensor to update is strided.
+/// When the devices or types don't fit, a tensor to update is strided, or shares its memory with another one.
 #[track_caller]
 pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
     let device = y[0].device();
     check_devices(op.name(), device, x);
     check_devices(op.name(), device, y);
+    fits(op.name(), op.dtype(&x.iter().map(|t| t.dtype()).collect::<Vec<_>>()));
+    for (i, t) in y.iter().enumerate() {
+        let shared = x.iter().chain(&y[i + 1..]).any(|other| t.shares_memory(other));
+        assert!(!shared, "{}: a tensor that is updated shares its memory with another operand", op.name());
+    }
     assert!(
         y.iter().all(|t| t.layout().is_contiguous()),
         "{}: only contiguous tensors are updated in place",
@@ -360,7 +370,10 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
             let layouts: Vec<_> = y.iter().map(|t| (*t.layout(), t.dtype())).collect();
             run_cpu(op, &x, &mut buffers, &layouts);
         }
-        Kind::Gpu(gpu) => run_gpu(op, &mut gpu.stream(), &x, y),
+        Kind::Gpu(gpu) => match x.iter().find_map(|t| gpu_view(t).buffer.poison()) {
+            Some(error) => gpu.skip(error.clone()),
+            None => run_gpu(op, &mut gpu.stream(), &x, y),
+        },
     }
     y.iter().for_each(|t| t.storage().touch());
 }

@@ -31,32 +31,53 @@ struct Inner {
     inputs: Vec<Input>,
     output: Shape,
     /// Kept without a pointer to this node, which would be a cycle; [`Node::output`] puts it back.
-    saved_output: Option<Tensor>,
-    saved_aux: Vec<Tensor>,
+    saved_output: Option<Saved>,
+    saved_aux: Vec<Saved>,
+}
+
+/// A tensor kept for backward, with the version of its memory at the time.
+struct Saved {
+    tensor: Tensor,
+    version: u64,
+}
+
+impl Saved {
+    fn new(tensor: &Tensor) -> Saved {
+        Saved { tensor: tensor.clone(), version: tensor.storage().version() }
+    }
+
+    fn get(&self, op: &dyn Op, what: &str) -> &Tensor {
+        assert!(
+            self.version == self.tensor.storage().version(),
+            "{}: {what} was updated in place after forward used it, so its gradient can't be computed\n  \
+             help: call backward before the optimizer's step",
+            op.name()
+        );
+        &self.tensor
+    }
 }
 
 struct Input {
     shape: Shape,
     grad: Grad,
-    saved: Option<(Tensor, u64)>,
+    saved: Option<Saved>,
 }
 
 impl Node {
     /// Puts an op's result on the tape: returns `y` with a pointer to its new node.
     pub(crate) fn record(op: Arc<dyn Op>, x: &[&Tensor], y: Tensor, aux: &[Tensor]) -> Tensor {
         let saves = op.saves();
-        let keep = |i: usize, t: &Tensor| saves.keeps_input(i).then(|| (t.clone(), t.storage().version()));
         let inputs = x.iter().enumerate().map(|(i, &t)| Input {
             shape: *t.shape(),
             grad: t.grad_source().clone(),
-            saved: keep(i, t),
+            saved: saves.keeps_input(i).then(|| Saved::new(t)),
         });
         let node = Node(Arc::new(Inner {
             id: next_id(),
             inputs: inputs.collect(),
             output: *y.shape(),
-            saved_output: saves.keeps_output().then(|| y.clone()),
-            saved_aux: if saves.keeps_aux() { aux.to_vec() } else { Vec::new() },
+            saved_output: saves.keeps_output().then(|| Saved::new(&y)),
+            saved_aux: aux.iter().filter(|_| saves.keeps_aux()).map(Saved::new).collect(),
             op,
         }));
         y.with_grad(Grad::Node(node))
@@ -67,17 +88,11 @@ impl Node {
     /// # Panics
     /// When it was not saved, or was updated in place since.
     pub fn input(&self, i: usize) -> &Tensor {
-        let (tensor, version) = self.0.inputs[i]
-            .saved
-            .as_ref()
-            .unwrap_or_else(|| panic!("{}: backward asks for input {i}, which the op does not save", self.0.op.name()));
-        assert!(
-            *version == tensor.storage().version(),
-            "{}: input {i} was updated in place after forward used it, so its gradient can't be computed\n  \
-             help: call backward before the optimizer's step",
-            self.0.op.name()
-        );
-        tensor
+        let op = &*self.0.op;
+        match &self.0.inputs[i].saved {
+            Some(saved) => saved.get(op, &format!("input {i}")),
+            None => panic!("{}: backward asks for input {i}, which the op does not save", op.name()),
+        }
     }
 
     /// The shape of input `i`.
@@ -98,10 +113,10 @@ impl Node {
     /// The output, which the op said it saves.
     ///
     /// # Panics
-    /// When it was not saved.
+    /// When it was not saved, or was updated in place since.
     pub fn output(&self) -> Tensor {
         let y = self.0.saved_output.as_ref().expect("backward asks for an output that the op does not save");
-        y.clone().with_grad(Grad::Node(self.clone()))
+        y.get(&*self.0.op, "the output").clone().with_grad(Grad::Node(self.clone()))
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -116,19 +131,22 @@ impl Node {
     /// A line of a printed tape.
     pub(crate) fn entry(&self) -> TapeEntry {
         let Inner { op, inputs, output, saved_output, saved_aux, .. } = &*self.0;
-        let saved = inputs.iter().filter_map(|i| i.saved.as_ref().map(|(tensor, _)| tensor));
+        let saved = inputs.iter().filter_map(|i| i.saved.as_ref());
         let saved = saved.chain(saved_output).chain(saved_aux);
         TapeEntry {
             op: op.name(),
             inputs: inputs.iter().map(|i| i.shape).collect(),
             output: *output,
-            saved_bytes: saved.map(|t| t.len() * t.dtype().size()).sum(),
+            saved_bytes: saved.map(|s| s.tensor.len() * s.tensor.dtype().size()).sum(),
         }
     }
 
     /// Auxiliary output `i`, if the op saves them.
+    ///
+    /// # Panics
+    /// When it was not saved, or was updated in place since.
     pub fn aux(&self, i: usize) -> &Tensor {
-        &self.0.saved_aux[i]
+        self.0.saved_aux[i].get(&*self.0.op, "an auxiliary output")
     }
 }
 
@@ -138,7 +156,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let mut queue = std::mem::take(&mut self.inputs);
         while let Some(input) = queue.pop() {
-            let saved = input.saved.and_then(|(tensor, _)| tensor.into_grad());
+            let saved = input.saved.and_then(|saved| saved.tensor.into_grad());
             for grad in [Some(input.grad), saved].into_iter().flatten() {
                 if let Grad::Node(Node(node)) = grad
                     && let Some(mut node) = Arc::into_inner(node)

@@ -80,8 +80,9 @@ impl Totals {
         Ok(PendingMeans { values: self.sums.read_later()?, examples: self.examples })
     }
 
-    /// Waits for the means.
+    /// Waits for the means, and for word that every update of the weights was made.
     pub(crate) fn read(&self) -> Result<Means> {
+        self.sums.device().synchronize()?;
         let PendingMeans { values, examples } = self.read_later()?;
         Ok(means(&values.wait()?, examples))
     }

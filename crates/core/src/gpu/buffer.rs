@@ -120,8 +120,11 @@ const USAGE: wgpu::BufferUsages =
 impl GpuInner {
     /// A buffer of at least `bytes` bytes with unspecified contents. When there is no room the buffer is poisoned: kernels
     /// skip it and reading it gives the error. `what` names it there.
-    pub(crate) fn alloc(self: &Arc<Self>, bytes: u64, what: &str) -> GpuBuffer {
-        let limit = self.description.max_tensor_bytes;
+    ///
+    /// `release` is called when the device is full, to let go of what else holds buffers, before a second try.
+    pub(crate) fn alloc(self: &Arc<Self>, bytes: u64, what: &str, release: impl FnOnce()) -> GpuBuffer {
+        // Vector loads read whole words of 16 bytes.
+        let limit = self.description.max_tensor_bytes & !15;
         let class = if bytes <= limit { size_class(bytes).min(limit) } else { bytes };
         let owned = |id, buffer: Option<wgpu::Buffer>, poison: Option<Error>| {
             let cell = OnceLock::new();
@@ -141,6 +144,7 @@ impl GpuInner {
         }
         let buffer = self.create(class).or_else(|| {
             // What rests in the pool may be what is missing.
+            release();
             let freed = lock(&self.pool).clear();
             self.counters.reserved_bytes.fetch_sub(freed, std::sync::atomic::Ordering::Relaxed);
             self.create(class)
@@ -201,7 +205,7 @@ pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
 impl Gpu {
     /// A buffer with unspecified contents; see [`super::Stream::alloc`].
     pub fn alloc(&self, bytes: u64, what: &str) -> GpuBuffer {
-        self.0.alloc(bytes, what)
+        self.0.alloc(bytes, what, || self.stream().release())
     }
 
     /// A buffer that holds `data`, padded with zeros to a multiple of four bytes.

@@ -194,6 +194,8 @@ pub(crate) struct GpuInner {
     pub(crate) checked: bool,
     /// The first error that no call could return: a lost device, or something the driver refused.
     failure: Arc<OnceLock<Error>>,
+    /// Why an update in place was left out, until someone asks.
+    skipped: Mutex<Option<Error>>,
     /// Set to run the hardware kernels on a software adapter, where they are slow and right.
     hardware_kernels: AtomicBool,
     stream: Mutex<Stream>,
@@ -217,6 +219,7 @@ impl Gpu {
             pool: Mutex::new(Pool::default()),
             failure,
             checked: std::env::var("TILEGRAD_CHECKED").is_ok_and(|v| v == "1"),
+            skipped: Mutex::new(None),
             hardware_kernels: AtomicBool::new(false),
         }))
     }
@@ -270,7 +273,8 @@ impl Gpu {
     /// Submits what has been recorded and waits until it has run.
     ///
     /// # Errors
-    /// When the device was lost or the driver refused something.
+    /// When the device was lost or the driver refused something, or when an update in place was left out since the last
+    /// call because an allocation that it depends on failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn synchronize(&self) -> Result<()> {
         let submission = {
@@ -279,7 +283,14 @@ impl Gpu {
             stream.last_submission()
         };
         self.wait_for(submission);
-        self.check()
+        self.check()?;
+        self.0.skipped().take().map_or(Ok(()), Err)
+    }
+
+    /// Notes that an update in place was left out because what it reads can't be trusted. The weights stay as they were;
+    /// the next [`Gpu::synchronize`] gives the error.
+    pub(crate) fn skip(&self, error: Error) {
+        self.0.skipped().get_or_insert(error);
     }
 
     /// Waits for one submission, or for all of them.
@@ -295,6 +306,10 @@ impl Gpu {
 }
 
 impl GpuInner {
+    fn skipped(&self) -> MutexGuard<'_, Option<Error>> {
+        self.skipped.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     pub(crate) fn wants_software_kernels(&self) -> bool {
         self.description.kind == AdapterKind::Software && !self.hardware_kernels.load(Relaxed)
     }

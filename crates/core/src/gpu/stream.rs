@@ -68,11 +68,11 @@ impl Stream {
     /// A buffer of at least `bytes` bytes with unspecified contents. Without room for it, a poisoned buffer: kernels that
     /// read it are skipped, and reading back what depends on it gives the error, in which `what` names it.
     pub fn alloc(&mut self, bytes: u64, what: &str) -> GpuBuffer {
-        self.inner().alloc(bytes, what)
+        self.inner().alloc(bytes, what, || self.release())
     }
 
-    /// Records one kernel. When an input is poisoned, or the kernel can't be compiled, nothing runs and the outputs that
-    /// no input holds are poisoned too.
+    /// Records one kernel. When a buffer is poisoned, or the kernel can't be compiled, nothing runs and the outputs are
+    /// poisoned too.
     ///
     /// # Panics
     /// In debug builds, on a kernel with more than 7 buffers, more than 128 bytes of parameters, or with an output that is also an input.
@@ -179,9 +179,12 @@ impl Stream {
         self.in_flight.back().cloned()
     }
 
-    /// Forgets cached bind groups, and with them their hold on buffers that are no longer used.
-    pub fn trim(&mut self) {
+    /// Lets go of buffers that nothing uses any more: finishes what is recorded, and forgets cached bind groups.
+    pub(crate) fn release(&mut self) {
+        self.flush();
         self.bind_groups.clear();
+        #[cfg(not(target_arch = "wasm32"))]
+        self.inner().wait_for(self.last_submission());
     }
 
     /// Starts to time every kernel (each in a pass of its own), or stops and hands over the times.

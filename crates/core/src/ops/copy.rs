@@ -126,6 +126,10 @@ impl Op for Contiguous {
     fn backward(&self, _: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
         vec![Some(dy.clone())]
     }
+
+    fn cost(&self, _: &[&Shape], y: &Shape) -> Cost {
+        Cost { flops: 0, bytes: 8 * y.len() as u64 }
+    }
 }
 
 /// The opposite of a slice: `x` at `start`, `start + step`, .. of a tensor that is `value` elsewhere.
@@ -173,6 +177,10 @@ impl Op for Place {
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
         vec![Some(apply(slice_view(self.start, *node.input_shape(0), self.step), &[dy]))]
+    }
+
+    fn cost(&self, _: &[&Shape], y: &Shape) -> Cost {
+        Cost { flops: 0, bytes: 8 * y.len() as u64 }
     }
 }
 

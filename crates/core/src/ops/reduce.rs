@@ -87,7 +87,8 @@ impl Op for Reduce {
             _ => best.min(v),
         };
         match self.kind {
-            Kind::Sum if reduce == 0 => y.fill(0.0),
+            // The sum of nothing is 0, and its mean NaN, as 0 times infinity is.
+            Kind::Sum if reduce == 0 => y.fill(0.0 * self.scale),
             // Sums run in f64, in blocks of rows when there are few outputs and many rows, as in a bias gradient.
             Kind::Sum if outer == 1 && reduce > 64 => {
                 let block = 1024;
@@ -116,7 +117,7 @@ impl Op for Reduce {
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
         let [outer, reduce, inner] = dims(x[0].shape()).map(|d| d as u32);
         if reduce == 0 {
-            return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0);
+            return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0 * self.scale);
         }
         let outputs = outer * inner;
         // Few outputs leave the device idle: split the reduced axis until there are threads enough.
