@@ -1,5 +1,73 @@
-//! A GPU deep learning framework on wgpu.
+//! A GPU deep learning framework on [wgpu](https://wgpu.rs): tensors with autograd, hand-written WGSL kernels that run on
+//! Vulkan, Metal and DX12, a CPU backend that defines every op, and Keras-shaped layers and training on top.
+//!
+//! This package re-exports the others and adds nothing of its own:
+//!
+//! - at the root: [`Device`], [`Tensor`], [`Shape`], [`Error`], and everything about single ops and gradients;
+//! - [`nn`]: layers, models, losses, optimizers, training;
+//! - [`data`]: MNIST, Fashion-MNIST, embedded digits, and datasets of one's own.
+//!
+//! # Tensors and gradients
+//!
+//! ```
+//! use tilegrad::prelude::*;
+//!
+//! # fn main() -> Result<()> {
+//! let device = Device::cpu(); // or Device::auto()?, which takes a GPU where there is one
+//! let x = Tensor::new(&[1.0, 2.0, 3.0, 4.0], [2, 2], &device);
+//! let w = Tensor::ones([2, 1], &device).requires_grad();
+//! let loss = x.matmul(&w).square().mean();
+//! let gradients = loss.backward();
+//! assert_eq!(loss.item()?, 29.0);
+//! assert_eq!(gradients.get(&w).unwrap().to_vec::<f32>()?, [24.0, 34.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A wrong shape is a bug in the calling line and panics there, with a message that says what clashes. Everything that the
+//! outside world can cause is an [`Error`].
+//!
+//! # A model
+//!
+//! ```
+//! use tilegrad::prelude::*;
+//!
+//! # fn main() -> Result<()> {
+//! let data = Digits::load();
+//! let mut model = Sequential::new([8, 8, 1])
+//!     .add(Conv2d::new(16, 3).activation(Activation::Relu))
+//!     .add(MaxPool2d::new(2))
+//!     .add(Flatten::new())
+//!     .add(Dense::new(10).activation(Activation::Softmax));
+//! model.build(&Device::cpu(), 42)?;
+//! println!("{}", model.summary()?);
+//! model.compile(Adam::new(0.01), SparseCategoricalCrossentropy::new(), [Metric::Accuracy]);
+//! model.fit(&data.train, FitOptions::new().epochs(3).verbose(Verbose::Off))?;
+//! assert!(model.evaluate(&data.test)?.accuracy.unwrap() > 0.8);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things run
+//!
+//! Ops look eager. On a GPU each one records a kernel into an open command buffer, which is submitted when it is full or
+//! when a value is read. Reading ([`Tensor::to_vec`], [`Tensor::item`], `Display`) waits for the device; nothing else does.
 
 pub use tilegrad_core::*;
 pub use tilegrad_data as data;
 pub use tilegrad_nn as nn;
+
+/// What most programs use: `use tilegrad::prelude::*`.
+pub mod prelude {
+    pub use tilegrad_core::{
+        Conv2dOptions, DType, Device, Error, Padding, Result, Rng, Shape, Tensor, Unary, Window, no_grad,
+    };
+    pub use tilegrad_data::{Dataset, Digits, FashionMnist, Mnist};
+    pub use tilegrad_nn::layers::{
+        AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d,
+    };
+    pub use tilegrad_nn::{
+        Activation, Adam, BinaryCrossentropy, Callback, CategoricalCrossentropy, EarlyStopping, FitOptions,
+        Initializer, MeanSquaredError, Metric, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
+    };
+}
