@@ -8,6 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts/setup.sh
+# Without it Mesa complains on stderr at each start, also where there is no desktop that would have one.
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
 export TILEGRAD_REQUIRE_GPU=1
 cargo test --workspace "$@"
 

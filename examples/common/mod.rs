@@ -47,6 +47,13 @@ impl Args {
         // TILEGRAD_DEVICE speaks where the command line leaves the choice open.
         let device = if self.device == "auto" { Device::auto()? } else { Device::named(&self.device)? };
         println!("device: {device}");
+        // A folder that isn't there should be known before training, not after.
+        for path in [&self.save, &self.json, &self.preview].into_iter().flatten() {
+            let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+            if let Some(folder) = folder.filter(|f| !f.is_dir()) {
+                return Err(Error::invalid(format!("folder of {}", path.display()), "an existing folder", folder.display()));
+            }
+        }
         Ok(device)
     }
 

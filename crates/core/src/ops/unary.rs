@@ -55,72 +55,45 @@ pub enum Unary {
 
 const GELU: f32 = 0.797_884_6; // sqrt(2 / pi)
 
+const fn row(name: &'static str, f: fn(f32, f32, f32) -> f32, saves: Saves, df: fn(f32, f32, f32) -> f32) -> Function {
+    Function { name, f, saves, df }
+}
+
 /// In the order of [`Unary`].
+#[rustfmt::skip]
 static TABLE: [Function; 20] = [
-    Function { name: "neg", f: |x, _, _| -x, saves: X, df: |_, _, _| -1.0 },
-    Function { name: "exp", f: |x, _, _| x.exp(), saves: Y, df: |y, _, _| y },
-    Function { name: "log", f: |x, _, _| x.ln(), saves: X, df: |x, _, _| 1.0 / x },
-    Function { name: "sqrt", f: |x, _, _| x.sqrt(), saves: Y, df: |y, _, _| 0.5 / y },
-    Function { name: "abs", f: |x, _, _| x.abs(), saves: X, df: |x, _, _| if x == 0.0 { 0.0 } else { x.signum() } },
-    Function {
-        name: "relu",
-        f: |x, _, _| if x <= 0.0 { 0.0 } else { x },
-        saves: Y,
-        df: |y, _, _| if y <= 0.0 { 0.0 } else { 1.0 },
-    },
-    Function { name: "sigmoid", f: |x, _, _| logistic(x), saves: Y, df: |y, _, _| y * (1.0 - y) },
-    Function { name: "tanh", f: |x, _, _| x.tanh(), saves: Y, df: |y, _, _| 1.0 - y * y },
-    Function {
-        name: "swish",
-        f: |x, _, _| x * logistic(x),
-        saves: X,
-        df: |x, _, _| logistic(x) * (1.0 + x * (1.0 - logistic(x))),
-    },
-    Function { name: "square", f: |x, _, _| x * x, saves: X, df: |x, _, _| 2.0 * x },
-    Function { name: "reciprocal", f: |x, _, _| 1.0 / x, saves: Y, df: |y, _, _| -y * y },
-    Function { name: "affine", f: |x, a, b| a * x + b, saves: Saves::NOTHING, df: |_, a, _| a },
-    Function {
-        name: "softplus",
-        f: |x, _, _| x.max(0.0) + (-x.abs()).exp().ln_1p(),
-        saves: X,
-        df: |x, _, _| logistic(x),
-    },
-    Function {
-        name: "elu",
-        f: |x, a, _| if x < 0.0 { a * x.exp_m1() } else { x },
-        saves: X,
-        df: |x, a, _| if x < 0.0 { a * x.exp() } else { 1.0 },
-    },
-    Function {
-        name: "leaky_relu",
-        f: |x, a, _| if x < 0.0 { a * x } else { x },
-        saves: X,
-        df: |x, a, _| if x < 0.0 { a } else { 1.0 },
-    },
-    Function { name: "gelu", f: |x, _, _| 0.5 * x * (1.0 + gelu_tanh(x)), saves: X, df: |x, _, _| gelu_derivative(x) },
-    Function { name: "sin", f: |x, _, _| x.sin(), saves: X, df: |x, _, _| x.cos() },
-    Function { name: "cos", f: |x, _, _| x.cos(), saves: X, df: |x, _, _| -x.sin() },
-    Function {
-        name: "clip",
-        f: |x, a, b| {
-            if x < a {
-                a
-            } else if x > b {
-                b
-            } else {
-                x
-            }
-        },
-        saves: X,
-        df: |x, a, b| if x >= a && x <= b { 1.0 } else { 0.0 },
-    },
-    Function { name: "powf", f: |x, a, _| x.powf(a), saves: X, df: |x, a, _| a * x.powf(a - 1.0) },
+    //  name          f(x, a, b)                                          saves  f' at x or y
+    row("neg",        |x, _, _| -x,                                       X, |_, _, _| -1.0),
+    row("exp",        |x, _, _| x.exp(),                                  Y, |y, _, _| y),
+    row("log",        |x, _, _| x.ln(),                                   X, |x, _, _| 1.0 / x),
+    row("sqrt",       |x, _, _| x.sqrt(),                                 Y, |y, _, _| 0.5 / y),
+    row("abs",        |x, _, _| x.abs(),                                  X, |x, _, _| if x == 0.0 { 0.0 } else { x.signum() }),
+    row("relu",       |x, _, _| if x <= 0.0 { 0.0 } else { x },           Y, |y, _, _| if y <= 0.0 { 0.0 } else { 1.0 }),
+    row("sigmoid",    |x, _, _| logistic(x),                              Y, |y, _, _| y * (1.0 - y)),
+    row("tanh",       |x, _, _| x.tanh(),                                 Y, |y, _, _| 1.0 - y * y),
+    row("swish",      |x, _, _| x * logistic(x),                          X, |x, _, _| swish_derivative(x)),
+    row("square",     |x, _, _| x * x,                                    X, |x, _, _| 2.0 * x),
+    row("reciprocal", |x, _, _| 1.0 / x,                                  Y, |y, _, _| -y * y),
+    row("affine",     |x, a, b| a * x + b,                    Saves::NOTHING, |_, a, _| a),
+    row("softplus",   |x, _, _| x.max(0.0) + (-x.abs()).exp().ln_1p(),    X, |x, _, _| logistic(x)),
+    row("elu",        |x, a, _| if x < 0.0 { a * x.exp_m1() } else { x }, X, |x, a, _| if x < 0.0 { a * x.exp() } else { 1.0 }),
+    row("leaky_relu", |x, a, _| if x < 0.0 { a * x } else { x },          X, |x, a, _| if x < 0.0 { a } else { 1.0 }),
+    row("gelu",       |x, _, _| 0.5 * x * (1.0 + gelu_tanh(x)),           X, |x, _, _| gelu_derivative(x)),
+    row("sin",        |x, _, _| x.sin(),                                  X, |x, _, _| x.cos()),
+    row("cos",        |x, _, _| x.cos(),                                  X, |x, _, _| -x.sin()),
+    row("clip",       |x, a, b| if x < a { a } else if x > b { b } else { x }, X, |x, a, b| if x >= a && x <= b { 1.0 } else { 0.0 }),
+    row("powf",       |x, a, _| x.powf(a),                                X, |x, a, _| a * x.powf(a - 1.0)),
 ];
 
 fn logistic(x: f32) -> f32 {
     // exp of a non-positive number can't overflow.
     let e = (-x.abs()).exp();
     if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
+}
+
+fn swish_derivative(x: f32) -> f32 {
+    let s = logistic(x);
+    s * (1.0 + x * (1.0 - s))
 }
 
 fn gelu_tanh(x: f32) -> f32 {
