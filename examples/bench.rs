@@ -48,7 +48,8 @@ enum Net {
     /// Conv 32, conv 64, conv 128: MNIST, RMSprop
     MnistConvnet,
     /// Two 5x5 convolutions with swish and odd channel counts, Adam
-    SwishNet,
+    #[value(name = "swish_net")]
+    Swish,
 }
 
 impl Net {
@@ -71,7 +72,7 @@ impl Net {
                 .add(MaxPool2d::new(2))
                 .add(Conv2d::new(128, 3).activation(relu))
                 .add(Flatten::new()),
-            Net::SwishNet => input
+            Net::Swish => input
                 .add(Conv2d::new(3, 5).activation(swish))
                 .add(Conv2d::new(6, 5).activation(swish))
                 .add(Flatten::new())

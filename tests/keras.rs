@@ -236,8 +236,7 @@ impl Distances {
             ("final weights", self.weight, 2e-3),
             ("probabilities", self.probability, 2e-3),
         ];
-        // Written so that NaN fails.
-        match checks.iter().find(|(_, got, limit)| !(got <= limit)) {
+        match checks.iter().find(|(_, got, limit)| got.is_nan() || got > limit) {
             Some((what, got, limit)) => Err(format!("{what} are {got:.1e} from Keras's, more than {limit:.0e}")),
             None => Ok(()),
         }

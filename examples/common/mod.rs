@@ -51,7 +51,11 @@ impl Args {
         for path in [&self.save, &self.json, &self.preview].into_iter().flatten() {
             let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
             if let Some(folder) = folder.filter(|f| !f.is_dir()) {
-                return Err(Error::invalid(format!("folder of {}", path.display()), "an existing folder", folder.display()));
+                return Err(Error::invalid(
+                    format!("folder of {}", path.display()),
+                    "an existing folder",
+                    folder.display(),
+                ));
             }
         }
         Ok(device)
