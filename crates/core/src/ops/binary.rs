@@ -1,6 +1,6 @@
 //! Elementwise functions of two tensors, with numpy's broadcasting, and the operators `+ - * /`.
 //!
-//! A function is one row of [`TABLE`] and a line in `shaders/binary.wgsl`. Derivatives are tensor algebra; the tape sums
+//! A function is one row of `TABLE` and a line in `shaders/binary.wgsl`. Derivatives are tensor algebra; the tape sums
 //! them over the axes that were broadcast.
 
 use std::ops;
@@ -26,7 +26,7 @@ struct Function {
 
 type Derivative = fn(&Node, &Tensor) -> [Option<Tensor>; 2];
 
-/// A row of [`TABLE`]. The number is the shader's `OP`.
+/// A row of `TABLE`. The number is the shader's `OP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Binary {
     Add,

@@ -4,7 +4,7 @@
 //! `iy = oy*stride - top + kh*dilation` and `ix` likewise.
 //!
 //! Backward is two ops of their own, each linear in both of its inputs, so that their derivatives are convolutions again:
-//! [`DataGradient`] `dx` from `dz, w` and [`WeightGradient`] `dw` from `x, dz`, with `dz = dy * act'`. The GPU's kernels
+//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw` from `x, dz`, with `dz = dy * act'`. The GPU's kernels
 //! are in `conv2d_gpu.rs`; on the CPU each is im2col and a matrix product, block by block.
 
 use rayon::prelude::*;

@@ -1,6 +1,6 @@
 //! Elementwise functions of one tensor: `y = f(x)`, `dx = dy * f'`.
 //!
-//! A function is one row of [`TABLE`] and its lines in `shaders/unary.wgsl`. The derivative is written in terms of
+//! A function is one row of `TABLE` and its lines in `shaders/unary.wgsl`. The derivative is written in terms of
 //! whichever of `x` and `y` the row saves.
 
 use bytemuck::{Pod, Zeroable};
@@ -27,7 +27,7 @@ struct Function {
 const X: Saves = Saves::INPUTS;
 const Y: Saves = Saves::OUTPUT;
 
-/// A row of [`TABLE`]. The number is the shader's `OP`.
+/// A row of `TABLE`. The number is the shader's `OP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "named after the functions")]
 pub enum Unary {
