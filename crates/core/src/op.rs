@@ -337,7 +337,8 @@ fn allocate_and_run(
 
 /// Applies an op that updates `y` where it lies: optimizer steps, running statistics. Nothing is recorded.
 ///
-/// When an allocation that an input depends on has failed, nothing is updated, and [`Device::synchronize`] gives the error.
+/// When an allocation that an input depends on has failed, nothing is updated, here and in later calls, until
+/// [`Device::synchronize`] has given the error.
 ///
 /// # Panics
 /// When the devices or types don't fit, a tensor to update is strided, or shares its memory with another one.
@@ -372,6 +373,8 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
         }
         Kind::Gpu(gpu) => match x.iter().find_map(|t| gpu_view(t).buffer.poison()) {
             Some(error) => gpu.skip(error.clone()),
+            // What follows in the same step would go on from what was left out.
+            None if gpu.is_skipping() => {}
             None => run_gpu(op, &mut gpu.stream(), &x, y),
         },
     }

@@ -287,10 +287,15 @@ impl Gpu {
         self.0.skipped().take().map_or(Ok(()), Err)
     }
 
-    /// Notes that an update in place was left out because what it reads can't be trusted. The weights stay as they were;
-    /// the next [`Gpu::synchronize`] gives the error.
+    /// Notes that an update in place was left out because what it reads can't be trusted. The weights stay as they were,
+    /// until [`Gpu::synchronize`] has given the error.
     pub(crate) fn skip(&self, error: Error) {
         self.0.skipped().get_or_insert(error);
+    }
+
+    /// Whether an update was left out and nobody has asked yet.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.0.skipped().is_some()
     }
 
     /// Waits for one submission, or for all of them.
