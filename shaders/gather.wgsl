@@ -11,7 +11,7 @@ struct Params {
     picks: u32,        // length of index
     x_offset: u32,     // first element of x, in elements (words in gather_words)
     index_offset: u32, // first element of index
-    fill: u32,         // bits of an element of a row that isn't there
+    fill: u32,         // bits of an element of a row that isn't there; in gather_rows_backward 1 to add to dx
     scale: f32,        // multiplies images
 }
 
@@ -112,7 +112,7 @@ fn gather_images_bytes(
 }
 
 // dx of a row = the sum of dy over the picks of that row, in their order. A thread makes one element, and goes through the
-// whole index: nothing is added atomically.
+// whole index: nothing is added atomically. Of a long index a launch takes one part, and adds to what the last one left.
 @compute @workgroup_size(SIZE)
 fn gather_rows_backward(
     @builtin(local_invocation_index) local: u32,
@@ -125,6 +125,9 @@ fn gather_rows_backward(
     }
     let r = i / p.row;
     var sum = 0.0;
+    if p.fill == 1u {
+        sum = dx[i];
+    }
     for (var k = 0u; k < p.picks; k++) {
         if index[p.index_offset + k] == r {
             sum += dy[p.x_offset + k * p.row + i % p.row];

@@ -19,7 +19,9 @@ const SIZE: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;       // (outer, reduce, inner)
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // (splits, outputs)
-@group(0) @binding(1) var<storage, read_write> index: array<u32>; // (outputs)
+@group(0) @binding(1) var<storage, read_write> index: array<u32>; // (splits, outputs)
+@group(0) @binding(1) var<storage, read> candidates: array<u32>;  // index, as reduce_index left it
+@group(0) @binding(2) var<storage, read_write> merged: array<u32>; // (outputs)
 @group(0) @binding(0) var<storage, read> x4: array<vec4<f32>>;       // x and y for reduce_columns
 @group(0) @binding(1) var<storage, read_write> y4: array<vec4<f32>>;
 
@@ -107,9 +109,36 @@ fn reduce_columns(
     y4[thread] = (even + odd) * p.scale;
 }
 
-// index[o, i] = the first r with the largest (OP 1) or smallest (OP 2) x[o, r, i].
+// index[s, o, i] = the first r of split s with the largest (OP 1) or smallest (OP 2) x[o, r, i].
 @compute @workgroup_size(SIZE)
 fn reduce_index(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let thread = (group.x + group.y * groups.x) * SIZE + local;
+    if thread >= p.outputs * p.splits {
+        return;
+    }
+    let output = thread % p.outputs;
+    let first = thread / p.outputs * p.chunk;
+    let last = min(first + p.chunk, p.reduce);
+    var at = p.x_offset + (output / p.inner * p.reduce + first) * p.inner + output % p.inner;
+    var best = x[at];
+    var best_at = first;
+    for (var r = first + 1u; r < last; r++) {
+        at += p.inner;
+        if beats(x[at], best) {
+            best = x[at];
+            best_at = r;
+        }
+    }
+    index[thread] = best_at;
+}
+
+// The best of the splits' candidates. The splits are in order, so the first of equal ones stays.
+@compute @workgroup_size(SIZE)
+fn reduce_index_merge(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -118,15 +147,16 @@ fn reduce_index(
     if output >= p.outputs {
         return;
     }
-    var at = p.x_offset + output / p.inner * p.reduce * p.inner + output % p.inner;
-    var best = x[at];
-    var best_at = 0u;
-    for (var r = 1u; r < p.reduce; r++) {
-        at += p.inner;
-        if beats(x[at], best) {
-            best = x[at];
+    let start = p.x_offset + output / p.inner * p.reduce * p.inner + output % p.inner;
+    var best_at = candidates[output];
+    var best = x[start + best_at * p.inner];
+    for (var s = 1u; s < p.splits; s++) {
+        let r = candidates[s * p.outputs + output];
+        let v = x[start + r * p.inner];
+        if beats(v, best) {
+            best = v;
             best_at = r;
         }
     }
-    index[output] = best_at;
+    merged[output] = best_at;
 }

@@ -46,6 +46,16 @@ fn large_batches_split_and_chunk() {
     check_forward("im2col in chunks", &[x, w], |x| x[0].conv2d(&x[1], None, &options));
 }
 
+// llvmpipe ends a kernel after 65,535 rounds of its loops, and a round is four steps of the sum.
+#[test]
+fn sums_over_very_many_channels() {
+    let plain = Conv2dOptions::default();
+    let [x, w, _] = inputs([1, 2, 1, 300_000], [1, 1, 300_000, 2]);
+    check("forward", &[x, w], |x| x[0].conv2d(&x[1], None, &plain));
+    let [x, w, _] = inputs([1, 2, 1, 2], [1, 1, 2, 300_000]);
+    check("gradient of the images", &[x, w], |x| x[0].conv2d(&x[1], None, &plain));
+}
+
 #[test]
 fn second_derivatives() {
     let options = Conv2dOptions { stride: [2, 1], padding: Padding::Same, ..Default::default() };

@@ -91,6 +91,33 @@ fn reductions_over_any_axes() {
     }
 }
 
+// Past what llvmpipe runs in one loop (65,535 rounds).
+#[test]
+fn argmax_of_many_elements() {
+    for device in common::devices() {
+        for n in [100_000, 1_000_000] {
+            let argmax = |v: &[f32], shape: [usize; 2], axis| {
+                Tensor::new(v, shape, &device).argmax(axis).to_vec::<u32>().unwrap()
+            };
+            let mut v = random([n], 5, -1.0, 1.0).to_vec::<f32>().unwrap();
+            v[n - 3] = 2.0;
+            assert_eq!(argmax(&v, [1, n], 1), [n as u32 - 3], "of {n} on {device}");
+            // The first of equal ones; and along the other axis, where rows are far apart.
+            v[n - 70_000] = 2.0;
+            assert_eq!(argmax(&v, [n, 1], 0), [n as u32 - 70_000], "of {n} on {device}");
+            assert_eq!(argmax(&v, [n / 2, 2], 0)[1], n as u32 / 2 - 2, "of {n} on {device}");
+            // NaN is larger than everything, and the first one stays.
+            (v[n - 2], v[n - 1]) = (f32::NAN, f32::NAN);
+            assert_eq!(argmax(&v, [1, n], 1), [n as u32 - 2], "of {n} on {device}");
+        }
+        let x = random([3, 5000], 6, -1.0, 1.0);
+        let want = x.argmax(1).to_vec::<u32>().unwrap();
+        assert_eq!(x.to(&device).unwrap().argmax(1).to_vec::<u32>().unwrap(), want, "on {device}");
+        let part = x.to(&device).unwrap().slice(&[1..3]).argmax(1);
+        assert_eq!(part.to_vec::<u32>().unwrap(), want[1..], "of a view on {device}");
+    }
+}
+
 #[test]
 fn movement() {
     let x = random([2, 3, 4], 7, -1.0, 1.0);

@@ -24,6 +24,30 @@ fn rows_and_their_gradient() {
     }
 }
 
+// More picks than llvmpipe runs rounds in one loop (65,535).
+#[test]
+fn the_gradient_of_many_picks() {
+    const PICKS: usize = 100_001;
+    let index: Vec<u32> = (0..PICKS as u32).map(|k| if k % 7 == 3 { 9 } else { k % 3 }).collect();
+    let whole = random([PICKS + 1, 2], 7, 0.0, 1.0);
+    let gradient = |device: &Device| {
+        let x = Tensor::zeros([3, 2], device).requires_grad();
+        let y = x.gather_rows(&Tensor::new(&index, [PICKS], device));
+        let dy = whole.to(device).unwrap().slice(&[1..PICKS + 1]);
+        y.backward_with(&dy).get(&x).unwrap().to_vec::<f32>().unwrap()
+    };
+    let mut want = [0f64; 6];
+    let dy = whole.to_vec::<f32>().unwrap();
+    for (k, &r) in index.iter().enumerate().filter(|(_, r)| **r < 3) {
+        (0..2).for_each(|j| want[2 * r as usize + j] += f64::from(dy[2 * (k + 1) + j]));
+    }
+    for device in devices() {
+        for (got, want) in gradient(&device).iter().zip(&want) {
+            assert!((f64::from(*got) - want).abs() <= 1e-3 * want, "{got}, expected {want} on {device}");
+        }
+    }
+}
+
 #[test]
 fn rows_of_every_type() {
     let index = [2u32, 0, 3, 2, u32::MAX];

@@ -36,6 +36,50 @@ fn softmax_along_any_axis() {
     }
 }
 
+// Rows past what llvmpipe runs in one loop (65,535 rounds), which are split.
+#[test]
+fn very_long_rows() {
+    const N: usize = 100_003;
+    let x = random([2, N], 20, -3.0, 3.0);
+    check("softmax", std::slice::from_ref(&x), |x| x[0].softmax(-1));
+    check("log_softmax", std::slice::from_ref(&x), |x| x[0].log_softmax(-1));
+    check("softmax along the first axis", &[random([N, 2], 21, -3.0, 3.0)], |x| x[0].softmax(0));
+    let classes = [N as u32 - 1, 5];
+    check("classes", std::slice::from_ref(&x), |x| x[0].cross_entropy(&Tensor::new(&classes, [2], x[0].device())));
+    check("targets", &[x.clone(), random([2, N], 22, 0.0, 2e-5)], |x| x[0].cross_entropy(&x[1]));
+    for device in devices() {
+        // The largest is near the end, and its neighbours are minus infinity for longer than a split.
+        let mut v = vec![f32::NEG_INFINITY; 3 * N];
+        (v[N - 2], v[2 * N - 3]) = (1e4, 7.0);
+        v[N + 1] = 7.0;
+        v[2 * N + 9] = f32::NAN;
+        let x = Tensor::new(&v, [3, N], &device);
+        let y = x.softmax(-1).to_vec::<f32>().unwrap();
+        assert_eq!((y[N - 2], y[0], y[N + 1], y[2 * N - 3]), (1.0, 0.0, 0.5, 0.5), "on {device}");
+        assert!(y[2 * N..].iter().all(|v| v.is_nan()), "on {device}");
+        let classes = Tensor::new(&[N as u32 - 2, N as u32 - 3, 9], [3], &device);
+        close(&x.cross_entropy(&classes), &[0.0, std::f32::consts::LN_2, f32::NAN], 1e-6);
+        close(&x.cross_entropy(&classes.one_hot(N)), &[0.0, std::f32::consts::LN_2, f32::NAN], 1e-6);
+        close(
+            &x.cross_entropy(&Tensor::new(&[0u32, N as u32, 0], [3], &device)),
+            &[f32::INFINITY, f32::NAN, f32::NAN],
+            0.0,
+        );
+        for (bad, loss) in [(f32::INFINITY, f32::NAN), (f32::NEG_INFINITY, f32::NAN)] {
+            let mut v = vec![f32::NEG_INFINITY; N];
+            v[N - 1] = bad;
+            let x = Tensor::new(&v, [1, N], &device);
+            close(&x.cross_entropy(&Tensor::new(&[0u32], [1], &device)), &[loss], 0.0);
+            assert!(x.softmax(-1).to_vec::<f32>().unwrap().iter().all(|v| v.is_nan()), "{bad} on {device}");
+        }
+        assert_eq!(x.correct(&classes).to_vec::<f32>().unwrap(), [1.0, 0.0, 1.0], "on {device}");
+        assert_eq!(x.correct(&classes.one_hot(N)).to_vec::<f32>().unwrap(), [1.0, 0.0, 1.0], "on {device}");
+        // Rows of a view.
+        let part = x.slice(&[1..2]).cross_entropy(&classes.slice(&[1..2]));
+        close(&part, &[std::f32::consts::LN_2], 1e-6);
+    }
+}
+
 #[test]
 fn softmax_has_a_second_derivative() {
     // The gradient of sum(c * dx) with respect to x and to the cotangent, by finite differences of dx.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lcg, check_with, devices, panic_message, random};
+use common::{Lcg, check_forward, check_with, devices, panic_message, random};
 use tilegrad::ops::pool2d::pool2d_shape;
 use tilegrad::{Device, Padding, Shape, Tensor, Window, no_grad};
 
@@ -150,6 +150,26 @@ fn the_mean_has_a_second_derivative() {
         };
         let want = twice(&twice(&x)).affine(2.0, 0.0).to_vec::<f32>().unwrap();
         assert!(common::nmse(&got, &want) < 1e-10);
+    }
+}
+
+// llvmpipe ends a kernel after 65,535 rounds of its loops, so software adapters refuse windows of more taps.
+#[test]
+fn huge_windows() {
+    let x = random([1, 256, 255, 3], 8, 0.0, 1.0);
+    let nearly = window(254, 1, Padding::Valid);
+    check_forward("mean of a huge window", std::slice::from_ref(&x), |x| x[0].avg_pool2d(&nearly));
+    check_forward("largest of a huge window", std::slice::from_ref(&x), |x| x[0].max_pool2d(&nearly));
+    // Cells of the stride's size would be as long a loop.
+    let far = random([1, 310, 302, 3], 9, 0.0, 1.0);
+    check_with("huge strides", &[far], 1e-3, |x| x[0].avg_pool2d(&window(2, 300, Padding::Valid)));
+    for device in devices().iter().filter(|d| d.is_software()) {
+        let x = Tensor::zeros([1, 256, 256, 1], device);
+        assert_eq!(
+            panic_message(|| x.avg_pool2d(&window(256, 1, Padding::Valid))),
+            "avg_pool2d: takes 65792 loop rounds in a thread, a software adapter runs at most 65000\n  \
+             help: use the CPU device or a graphics card"
+        );
     }
 }
 

@@ -75,7 +75,8 @@ impl<'a> Launch<'a> {
         let (rows, quads) = (rows as u32, c.div_ceil(4) as u32);
         // Rows are split until there are threads enough, but a split has some rows, since each costs the merge a step.
         let threads = if gpu.wants_software_kernels() { 512 } else { 1 << 14 };
-        let splits = (threads / quads.max(1)).clamp(1, rows.div_ceil(32).max(1));
+        // And llvmpipe silently ends a kernel after 65,535 rounds of its loops.
+        let splits = (threads / quads.max(1)).clamp(1, rows.div_ceil(32).max(1)).max(rows.div_ceil(16_384));
         let chunk = rows.div_ceil(splits).max(1);
         let (x_offset, dy_offset) = (x.offset(), dy.map_or(0, |dy| dy.offset()));
         let vec = [c as u32, x_offset, dy_offset].iter().all(|v| v.is_multiple_of(4));

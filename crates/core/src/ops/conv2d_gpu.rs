@@ -158,11 +158,17 @@ fn direct(gpu: &mut Stream, g: &Geometry, tile: &Tile, shader: &'static Shader, 
     });
 }
 
+/// Whether im2col must take the place of a direct kernel. Those don't split their sum, and llvmpipe silently ends a kernel
+/// after 65,535 rounds of its loops; a round is four steps.
+fn too_deep(gpu: &Stream, depth: usize) -> bool {
+    depth.div_ceil(4) > super::MAX_ROUNDS && gpu.gpu().is_software()
+}
+
 const PAIR: [&Shader; 2] = [&CONV2D_DIRECT, &CONV2D_TILED];
 
 /// `y = act(conv(x, w) + bias)`; inputs `x`, `w` and perhaps `bias`.
 pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[GpuView<'_>], y: &GpuView<'_>) {
-    if options.algorithm == ConvAlgorithm::Im2col {
+    if options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, g.depth()) {
         return im2col_forward(gpu, g, options, x, y);
     }
     let size = [g.pixels(), g.o / g.groups, g.depth()];
@@ -196,10 +202,10 @@ pub(super) fn data_gradient(
     x: &[GpuView<'_>],
     dx: &GpuView<'_>,
 ) {
-    if options.algorithm == ConvAlgorithm::Im2col {
+    let depth = g.h.size * g.w.size * g.o / g.groups;
+    if options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, depth) {
         return im2col_data_gradient(gpu, g, x, dx);
     }
-    let depth = g.h.size * g.w.size * g.o / g.groups;
     let size = [g.batch * g.h.input * g.w.input, g.c / g.groups, depth];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
     let params = Params {
@@ -374,6 +380,8 @@ fn im2col_data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dx: &
             c_offset: 0,
         };
         gemm::launch(gpu, &product);
+        // A thread goes through the kernel's positions for each of four values.
+        super::check_rounds("conv2d_data_gradient", gpu.gpu().is_software(), 4 * g.h.size * (g.w.size + 1));
         chunk.launch(gpu, g, "im2col_backward", &columns, dx.buffer, 0);
     }
 }

@@ -8,6 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::CROSS_ENTROPY;
 
+use super::reduce::argmax_gpu;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
@@ -25,10 +26,15 @@ pub(super) static INFO: OpInfo = OpInfo {
         entries: &[
             "cross_entropy_forward_classes",
             "cross_entropy_forward_targets",
+            "cross_entropy_parts_classes",
+            "cross_entropy_parts_targets",
+            "cross_entropy_merge_classes",
+            "cross_entropy_merge_targets",
             "cross_entropy_backward_classes",
             "cross_entropy_backward_targets",
             "correct_classes",
             "correct_targets",
+            "correct_found",
         ],
         headers: || vec![vec![]],
         params_bytes: size_of::<Params>(),
@@ -44,7 +50,8 @@ struct Params {
     label_offset: u32,
     stats_offset: u32,
     g_offset: u32,
-    pad: [u32; 2],
+    chunk: u32,
+    pad: u32,
 }
 
 /// What the labels are: classes `(B)` of type `u32`, or targets `(B, C)` of type `f32`.
@@ -80,34 +87,44 @@ impl Labels {
         }
     }
 
-    /// Launches a kernel on logits, labels and what else it reads.
-    fn launch(
-        self,
-        gpu: &mut Stream,
-        entries: [&'static str; 2],
-        each: usize,
-        x: &[GpuView<'_>],
-        outputs: &[&GpuBuffer],
-    ) {
+    /// The parameters for logits, labels and what else a kernel reads.
+    fn params(x: &[GpuView<'_>]) -> Params {
         let offset = |i: usize| x.get(i).map_or(0, |x| x.offset());
         let [rows, n] = [0, 1].map(|a| x[0].shape()[a] as u32);
-        let params = Params {
+        Params {
             rows,
             n,
             x_offset: offset(0),
             label_offset: offset(1),
             stats_offset: offset(2),
             g_offset: offset(3),
-            pad: [0; 2],
-        };
+            chunk: n,
+            pad: 0,
+        }
+    }
+
+    /// Launches one of two kernels, with `each` threads a row.
+    fn launch(
+        self,
+        gpu: &mut Stream,
+        entries: [&'static str; 2],
+        each: u32,
+        params: &Params,
+        inputs: &[&GpuBuffer],
+        outputs: &[&GpuBuffer],
+    ) {
         gpu.dispatch(Dispatch {
             kernel: Kernel { shader: &CROSS_ENTROPY, entry: entries[self as usize], constants: &[] },
-            inputs: &x.iter().map(|x| x.buffer).collect::<Vec<_>>(),
+            inputs,
             outputs,
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(u64::from(rows) * each as u64, 64),
+            params: bytemuck::bytes_of(params),
+            workgroups: fold_workgroups(u64::from(params.rows) * u64::from(each), 64),
         });
     }
+}
+
+fn buffers<'a>(x: &[GpuView<'a>]) -> Vec<&'a GpuBuffer> {
+    x.iter().map(|x| x.buffer).collect()
 }
 
 /// What backward needs of a row: the largest logit, `log sum e^(x - max)`, and the sum of the targets.
@@ -165,8 +182,18 @@ impl Op for CrossEntropy {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let entries = ["cross_entropy_forward_classes", "cross_entropy_forward_targets"];
-        self.0.launch(gpu, entries, 1, x, &[y[0].buffer, y[1].buffer]);
+        let (params, inputs, outputs) = (Labels::params(x), buffers(x), buffers(y));
+        let (parts, chunk) = super::parts_of_row(gpu, self.name(), params.n);
+        if parts == 1 {
+            let entries = ["cross_entropy_forward_classes", "cross_entropy_forward_targets"];
+            return self.0.launch(gpu, entries, 1, &params, &inputs, &outputs);
+        }
+        let params = Params { chunk, ..params };
+        let made = gpu.alloc(u64::from(params.rows) * u64::from(parts) * 16, "parts of rows");
+        let entries = ["cross_entropy_parts_classes", "cross_entropy_parts_targets"];
+        self.0.launch(gpu, entries, parts, &params, &inputs, &[&made]);
+        let entries = ["cross_entropy_merge_classes", "cross_entropy_merge_targets"];
+        self.0.launch(gpu, entries, 1, &params, &[inputs[0], inputs[1], &made], &outputs);
     }
 
     fn saves(&self) -> Saves {
@@ -220,7 +247,8 @@ impl Op for Backward {
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], dx: &[GpuView<'_>]) {
         let entries = ["cross_entropy_backward_classes", "cross_entropy_backward_targets"];
-        self.0.launch(gpu, entries, x[0].shape()[1], x, &[dx[0].buffer]);
+        let params = Labels::params(x);
+        self.0.launch(gpu, entries, params.n, &params, &buffers(x), &buffers(dx));
     }
 
     fn saves(&self) -> Saves {
@@ -281,7 +309,23 @@ impl Op for Correct {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        self.0.launch(gpu, ["correct_classes", "correct_targets"], 1, x, &[y[0].buffer]);
+        let params = Labels::params(x);
+        if params.n <= super::LONG_ROW {
+            return self.0.launch(gpu, ["correct_classes", "correct_targets"], 1, &params, &buffers(x), &buffers(y));
+        }
+        // Long rows: the largest elements are found first.
+        let dims = [params.rows as usize, params.n as usize, 1];
+        let [found, wanted] = [0, 1].map(|_| gpu.alloc(u64::from(params.rows) * 4, "places of the largest"));
+        argmax_gpu(gpu, &x[0], dims, &found);
+        let (wanted, label_offset) = match self.0 {
+            Labels::Classes => (x[1].buffer, params.label_offset),
+            Labels::Targets => {
+                argmax_gpu(gpu, &x[1], dims, &wanted);
+                (&wanted, 0)
+            }
+        };
+        let params = Params { label_offset, ..params };
+        self.0.launch(gpu, ["correct_found"; 2], 1, &params, &[&found, wanted], &buffers(y));
     }
 
     fn differentiable(&self) -> bool {

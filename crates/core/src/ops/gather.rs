@@ -159,6 +159,9 @@ impl Op for GatherRows {
     }
 }
 
+/// Picks that one launch of the gradient goes through: llvmpipe silently ends a kernel after 65,535 rounds of its loops.
+const PICKS_A_LAUNCH: u32 = 1 << 15;
+
 /// `dx` from `dy` and the index.
 #[derive(Debug)]
 struct GatherRowsBackward {
@@ -188,16 +191,21 @@ impl Op for GatherRowsBackward {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], dx: &[GpuView<'_>]) {
-        let params = Params {
-            len: dx[0].len(),
-            row: row_len(&self.x) as u32,
-            rows: self.x[0] as u32,
-            picks: x[1].len(),
-            x_offset: x[0].offset(),
-            index_offset: x[1].offset(),
-            ..Params::default()
-        };
-        launch(gpu, "gather_rows_backward", 1, params, params.len, x, &dx[0]);
+        let (row, picks) = (row_len(&self.x) as u32, x[1].len());
+        // An empty index has a launch too, for the zeros.
+        for first in (0..picks.max(1)).step_by(PICKS_A_LAUNCH as usize) {
+            let params = Params {
+                len: dx[0].len(),
+                row,
+                rows: self.x[0] as u32,
+                picks: (picks - first).min(PICKS_A_LAUNCH),
+                x_offset: x[0].offset() + first * row,
+                index_offset: x[1].offset() + first,
+                fill: u32::from(first > 0),
+                ..Params::default()
+            };
+            launch(gpu, "gather_rows_backward", 1, params, params.len, x, &dx[0]);
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -22,6 +22,8 @@ pub(crate) use fill::fill;
 
 use tilegrad_shaders::Shader;
 
+use crate::gpu::Stream;
+
 /// What the registry knows of an op family: enough for tests to enumerate every kernel with every header, and for the
 /// documentation to list every op.
 #[derive(Debug)]
@@ -45,6 +47,35 @@ pub struct KernelInfo {
     pub headers: fn() -> Vec<Vec<(&'static str, u32)>>,
     /// Size of the Rust struct that is sent as `Params`, in bytes.
     pub params_bytes: usize,
+}
+
+/// Rows up to this length are one thread's work; longer ones are split, see [`parts_of_row`].
+const LONG_ROW: u32 = 4096;
+
+/// The most rounds that the loops of one thread may make together. llvmpipe silently ends a kernel after 65,535, and loops
+/// over a pixel's channels need a few.
+const MAX_ROUNDS: usize = 65_000;
+
+/// Into how many parts a row of `n` elements is split, and the length of one. There are about as many parts as elements in
+/// one, so that neither the kernel that goes through a part nor the one that merges them loops for long.
+fn parts_of_row(gpu: &Stream, op: &str, n: u32) -> (u32, u32) {
+    let length = if n <= LONG_ROW { n.max(1) } else { n.isqrt().next_multiple_of(64) };
+    // No kernel goes through its part more than three times.
+    check_rounds(op, gpu.gpu().is_software(), 3 * length as usize);
+    (n.div_ceil(length), length)
+}
+
+/// Refuses what a software adapter would compute wrongly, without a word, because a thread's loops make too many rounds.
+///
+/// # Panics
+/// At the caller, on a software adapter.
+#[track_caller]
+fn check_rounds(op: &str, is_software: bool, rounds: usize) {
+    assert!(
+        rounds <= MAX_ROUNDS || !is_software,
+        "{op}: takes {rounds} loop rounds in a thread, a software adapter runs at most {MAX_ROUNDS}\n  \
+         help: use the CPU device or a graphics card"
+    );
 }
 
 /// Every op family.

@@ -115,10 +115,14 @@ impl Geometry {
         constants.map(|(name, value)| (name, value as u32))
     }
 
-    /// Whether backward can work by cells: windows without holes, and few of them over each input.
+    /// Whether backward can work by cells: windows without holes, few of them over each input, and a cell that one thread
+    /// can go through.
     fn by_cells(&self) -> bool {
         let (dense, cover) = (|a: &Axis| a.dilation == 1 || a.size == 1, |a: &Axis| a.size.div_ceil(a.stride));
-        dense(&self.h) && dense(&self.w) && cover(&self.h) * cover(&self.w) <= 4
+        dense(&self.h)
+            && dense(&self.w)
+            && cover(&self.h) * cover(&self.w) <= 4
+            && self.h.stride * self.w.stride <= 1024
     }
 
     /// Cells of the stride's size that cover the input and the padding before it.
@@ -401,6 +405,18 @@ impl Op for AvgPoolBackward {
     }
 }
 
+/// Refuses a window that is too large for a software adapter, whose threads go through a window, or in backward through the
+/// windows that cover an input.
+#[track_caller]
+fn check_window(op: &str, x: &Tensor, window: &Window) {
+    // The shape rule says what is wrong with a window that doesn't fit.
+    if let Ok(g) = Geometry::of(x.shape(), window) {
+        let cover = |a: &Axis| (a.size - 1) * a.dilation / a.stride + 1;
+        let rounds = (g.h.size * (g.w.size + 1)).max(cover(&g.h) * (cover(&g.w) + 1));
+        super::check_rounds(op, x.device().is_software(), rounds);
+    }
+}
+
 impl Tensor {
     /// The largest element of each window: `(N, H, W, C)` becomes `(N, OH, OW, C)`. Padding is minus infinity, NaN passes.
     ///
@@ -412,9 +428,10 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// When the input is no image batch or no window fits.
+    /// When the input is no image batch or no window fits; on a software adapter, when a window has more than 65,000 taps.
     #[track_caller]
     pub fn max_pool2d(&self, window: &Window) -> Tensor {
+        check_window("max_pool2d", self, window);
         let save = tape::is_recording() && self.needs_grad();
         apply_all(MaxPool { window: *window, save }, &[self]).0
     }
@@ -430,18 +447,20 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// When the input is no image batch or no window fits.
+    /// When the input is no image batch or no window fits; on a software adapter, when a window has more than 65,000 taps.
     #[track_caller]
     pub fn avg_pool2d(&self, window: &Window) -> Tensor {
+        check_window("avg_pool2d", self, window);
         apply(AvgPool { window: *window, count_padding: false }, &[self])
     }
 
     /// [`Tensor::avg_pool2d`] that counts padding as zeros, as PyTorch does by default.
     ///
     /// # Panics
-    /// When the input is no image batch or no window fits.
+    /// When the input is no image batch or no window fits; on a software adapter, when a window has more than 65,000 taps.
     #[track_caller]
     pub fn avg_pool2d_with_padding(&self, window: &Window) -> Tensor {
+        check_window("avg_pool2d", self, window);
         apply(AvgPool { window: *window, count_padding: true }, &[self])
     }
 }

@@ -21,7 +21,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &REDUCE,
-        entries: &["reduce_forward", "reduce_columns", "reduce_index"],
+        entries: &["reduce_forward", "reduce_columns", "reduce_index", "reduce_index_merge"],
         headers: || (0..3).map(|op| vec![("OP", op)]).collect(),
         params_bytes: size_of::<Params>(),
     }],
@@ -214,17 +214,7 @@ impl Op for ArgMax {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let [outer, reduce, inner] = dims(x[0].shape()).map(|d| d as u32);
-        let outputs = outer * inner;
-        let x_offset = x[0].offset();
-        let params = Params { outputs, reduce, inner, chunk: reduce, splits: 1, x_offset, scale: 1.0, pad: 0 };
-        gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &REDUCE, entry: "reduce_index", constants: &[("OP", Kind::Max as u32)] },
-            inputs: &[x[0].buffer],
-            outputs: &[y[0].buffer],
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(outputs.into(), 64),
-        });
+        argmax_gpu(gpu, &x[0], dims(x[0].shape()), y[0].buffer);
     }
 
     fn differentiable(&self) -> bool {
@@ -234,6 +224,30 @@ impl Op for ArgMax {
     fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
         Vec::new()
     }
+}
+
+/// Positions of the first largest elements along the middle axis of `x` seen as `(outer, reduce, inner)`. Of a long axis each
+/// part gives a candidate first.
+pub(super) fn argmax_gpu(gpu: &mut Stream, x: &GpuView<'_>, dims: [usize; 3], y: &GpuBuffer) {
+    let [outer, reduce, inner] = dims.map(|d| d as u32);
+    let (outputs, x_offset) = (outer * inner, x.offset());
+    let (splits, chunk) = super::parts_of_row(gpu, "argmax", reduce);
+    let launch = |gpu: &mut Stream, entry, threads: u32, inputs: &[&GpuBuffer], y: &GpuBuffer| {
+        let params = Params { outputs, reduce, inner, chunk, splits, x_offset, scale: 1.0, pad: 0 };
+        gpu.dispatch(Dispatch {
+            kernel: Kernel { shader: &REDUCE, entry, constants: &[("OP", Kind::Max as u32)] },
+            inputs,
+            outputs: &[y],
+            params: bytemuck::bytes_of(&params),
+            workgroups: fold_workgroups(threads.into(), 64),
+        });
+    };
+    if splits == 1 {
+        return launch(gpu, "reduce_index", outputs, &[x.buffer], y);
+    }
+    let candidates = gpu.alloc(u64::from(outputs) * u64::from(splits) * 4, "candidates for argmax");
+    launch(gpu, "reduce_index", outputs * splits, &[x.buffer], &candidates);
+    launch(gpu, "reduce_index_merge", outputs, &[x.buffer, &candidates], y);
 }
 
 /// Brings `x` to `(outer, reduce, inner)`, applies `op` (given the reduced length too), and gives the result its proper shape.

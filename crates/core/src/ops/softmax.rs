@@ -20,7 +20,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &SOFTMAX,
-        entries: &["softmax_forward", "softmax_backward"],
+        entries: &["softmax_forward", "softmax_parts", "softmax_merge", "softmax_apply", "softmax_backward"],
         headers: || vec![vec![("LOG", 0)], vec![("LOG", 1)]],
         params_bytes: size_of::<Params>(),
     }],
@@ -34,7 +34,9 @@ struct Params {
     inner: u32,
     x_offset: u32,
     g_offset: u32,
-    pad: [u32; 3],
+    chunk: u32,
+    parts: u32,
+    pad: u32,
 }
 
 /// Along the middle axis of an input of rank 3.
@@ -44,16 +46,39 @@ struct Softmax {
 }
 
 impl Softmax {
-    fn launch(&self, gpu: &mut Stream, entry: &'static str, x: &[GpuView<'_>], y: &GpuBuffer) {
+    /// The parameters for inputs like `x`, and `dy` in backward.
+    fn params(&self, gpu: &Stream, x: &[GpuView<'_>]) -> Params {
         let [outer, n, inner] = [0, 1, 2].map(|a| x[0].shape()[a] as u32);
-        let (rows, g_offset) = (outer * inner, x.get(1).map_or(0, |dy| dy.offset()));
+        let (parts, chunk) = super::parts_of_row(gpu, self.name(), n);
+        let g_offset = x.get(1).map_or(0, |dy| dy.offset());
+        Params { rows: outer * inner, n, inner, x_offset: x[0].offset(), g_offset, chunk, parts, pad: 0 }
+    }
+
+    fn launch(
+        &self,
+        gpu: &mut Stream,
+        entry: &'static str,
+        threads: u32,
+        params: &Params,
+        inputs: &[&GpuBuffer],
+        y: &GpuBuffer,
+    ) {
         gpu.dispatch(Dispatch {
             kernel: Kernel { shader: &SOFTMAX, entry, constants: &[("LOG", self.log as u32)] },
-            inputs: &x.iter().map(|x| x.buffer).collect::<Vec<_>>(),
+            inputs,
             outputs: &[y],
-            params: bytemuck::bytes_of(&Params { rows, n, inner, x_offset: x[0].offset(), g_offset, pad: [0; 3] }),
-            workgroups: fold_workgroups(rows.into(), 64),
+            params: bytemuck::bytes_of(params),
+            workgroups: fold_workgroups(threads.into(), 64),
         });
+    }
+
+    /// `dx` from `y` and `dy`. Of long rows by tensor algebra, whose sums are split over threads.
+    fn gradient(self, y: &Tensor, dy: &Tensor) -> Tensor {
+        if y.shape()[1] <= super::LONG_ROW as usize {
+            return apply(Backward(self), &[y, dy]);
+        }
+        let sum = |x: &Tensor| x.sum_axes(&[1], true);
+        if self.log { dy.sub(&y.exp().mul(&sum(dy))) } else { y.mul(&dy.sub(&sum(&y.mul(dy)))) }
     }
 
     /// Calls `f(positions, y)` for each `(n, inner)` block of the output: `positions(i)` are those of row `i` in the input.
@@ -90,7 +115,15 @@ impl Op for Softmax {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        self.launch(gpu, "softmax_forward", x, y[0].buffer);
+        let (params, x, y) = (self.params(gpu, x), x[0].buffer, y[0].buffer);
+        if params.n <= super::LONG_ROW {
+            return self.launch(gpu, "softmax_forward", params.rows, &params, &[x], y);
+        }
+        let parts = gpu.alloc(u64::from(params.rows * params.parts) * 8, "parts of rows");
+        let whole = gpu.alloc(u64::from(params.rows) * 8, "largest elements and sums of rows");
+        self.launch(gpu, "softmax_parts", params.rows * params.parts, &params, &[x], &parts);
+        self.launch(gpu, "softmax_merge", params.rows, &params, &[&parts], &whole);
+        self.launch(gpu, "softmax_apply", params.rows * params.n, &params, &[x, &whole], y);
     }
 
     fn saves(&self) -> Saves {
@@ -98,7 +131,7 @@ impl Op for Softmax {
     }
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some(apply(Backward(*self), &[&node.output(), dy]))]
+        vec![Some(self.gradient(&node.output(), dy))]
     }
 
     fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
@@ -135,7 +168,8 @@ impl Op for Backward {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], dx: &[GpuView<'_>]) {
-        self.0.launch(gpu, "softmax_backward", x, dx[0].buffer);
+        let params = self.0.params(gpu, x);
+        self.0.launch(gpu, "softmax_backward", params.rows, &params, &[x[0].buffer, x[1].buffer], dx[0].buffer);
     }
 
     fn saves(&self) -> Saves {
@@ -150,7 +184,7 @@ impl Op for Backward {
             vec![Some(ddx.mul(&e).mul(&sum(dy)).neg()), Some(ddx.sub(&sum(&ddx.mul(&e))))]
         } else {
             let of_y = ddx.mul(&dy.sub(&sum(&y.mul(dy)))).sub(&dy.mul(&sum(&y.mul(ddx))));
-            vec![Some(of_y), Some(apply(Backward(self.0), &[y, ddx]))]
+            vec![Some(of_y), Some(self.0.gradient(y, ddx))]
         }
     }
 
