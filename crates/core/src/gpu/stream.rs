@@ -65,6 +65,11 @@ impl Stream {
         self.inner().wants_software_kernels()
     }
 
+    /// Whether kernels are compiled with wgpu's bounds checks.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.inner().checked
+    }
+
     /// A buffer of at least `bytes` bytes with unspecified contents. Without room for it, a poisoned buffer: kernels that
     /// read it are skipped, and reading back what depends on it gives the error, in which `what` names it.
     pub fn alloc(&mut self, bytes: u64, what: &str) -> GpuBuffer {

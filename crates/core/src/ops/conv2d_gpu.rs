@@ -245,7 +245,7 @@ pub(super) fn weight_gradient(
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
     let tiles = tile.count(size[0], size[1]) * g.groups;
     // Windows overlap: a step over the pixels reads each channel about once a stride, not once a kernel position.
-    let (splits, split) = tile.split(tiles, g.pixels(), g.c + g.o);
+    let (splits, split) = tile.split(gpu, tiles, g.pixels(), g.c + g.o);
     let params = Params {
         batch: g.batch as u32,
         x_offset: x[0].offset(),

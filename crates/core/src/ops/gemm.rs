@@ -113,12 +113,14 @@ impl Tile {
     ///
     /// Software: the operands of one split should stay in the cache (1.5 MB of it), since every tile of rows reads them
     /// again. Hardware: few tiles leave most of the device idle.
-    pub(super) fn split(&self, tiles: usize, depth: usize, traffic: usize) -> (usize, usize) {
+    pub(super) fn split(&self, gpu: &Stream, tiles: usize, depth: usize, traffic: usize) -> (usize, usize) {
         let wanted = if self.is_software() {
             let for_cache = (4 * traffic * depth).div_ceil(1_500_000);
             let useful = if depth < 512 { 1 } else { for_cache.max(8usize.div_ceil(tiles.max(1))).min(64) };
-            // llvmpipe silently ends a kernel after 65,535 rounds of its loops; a round is four steps.
-            useful.max(depth.div_ceil(4 * 16_384))
+            // llvmpipe silently ends a kernel after 65,535 rounds of its loops; a round is four steps. Bounds checks keep the
+            // loops over a tile's rows from being unrolled, and then their rounds count too.
+            let rounds = if gpu.is_checked() { 512 } else { 16_384 };
+            useful.max(depth.div_ceil(4 * rounds))
         } else if depth >= 2048 && tiles < 128 {
             (256 / tiles.max(1)).clamp(1, depth / 256)
         } else {
@@ -200,7 +202,7 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     let [m, n, k] = p.size;
     let (tile, shader) = choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]);
     let tiles = tile.count(m, n) * p.batches;
-    let (splits, k_split) = tile.split(tiles, k, m + n);
+    let (splits, k_split) = tile.split(gpu, tiles, k, m + n);
     // Small products on a software adapter share one pipeline: compiling another takes longer than they ever run.
     let tiny = tile.is_software() && m * n * k * p.batches < 1_000_000;
     let loads =
