@@ -117,10 +117,10 @@ impl Tile {
         let wanted = if self.is_software() {
             let for_cache = (4 * traffic * depth).div_ceil(1_500_000);
             let useful = if depth < 512 { 1 } else { for_cache.max(8usize.div_ceil(tiles.max(1))).min(64) };
-            // llvmpipe silently ends a kernel after 65,535 rounds of its loops. Four steps are a round; with bounds checks
-            // the loops over the tile's rows are not unrolled and count too, with some for the loads.
-            let rounds = if gpu.is_checked() { self.rows + 32 } else { 4 };
-            useful.max(depth.div_ceil(4 * 65_535 / rounds))
+            // llvmpipe silently ends a kernel after 65,535 rounds of its loops; a round is four steps. Bounds checks keep the
+            // loops over a tile's rows from being unrolled, and then their rounds count too.
+            let rounds = if gpu.is_checked() { 512 } else { 16_384 };
+            useful.max(depth.div_ceil(4 * rounds))
         } else if depth >= 2048 && tiles < 128 {
             (256 / tiles.max(1)).clamp(1, depth / 256)
         } else {
