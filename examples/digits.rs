@@ -7,16 +7,19 @@ mod common;
 use std::time::Instant;
 
 use clap::Parser;
-use tilegrad::Result;
 use tilegrad::data::Digits;
 use tilegrad::nn::layers::{Conv2d, Dense, Flatten, MaxPool2d};
 use tilegrad::nn::{Activation, Adam, FitOptions, Metric, Sequential, SparseCategoricalCrossentropy};
+use tilegrad::{Error, Result};
 
 fn main() -> std::process::ExitCode {
     common::exit_with(run(&common::Args::parse(), Instant::now()))
 }
 
 fn run(args: &common::Args, started: Instant) -> Result<()> {
+    if let Some(folder) = &args.data {
+        return Err(Error::invalid("--data", "nothing: the digits are part of the crate", folder.display()));
+    }
     let device = args.device()?;
     let (train, test) = args.limited(Digits::load())?;
 

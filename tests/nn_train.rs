@@ -302,7 +302,7 @@ fn what_cannot_be_trained_on_is_refused() {
     let data = bars(10, 1);
     let fit = |data: &Dataset, options| convnet(&Device::cpu(), 1).fit(data, options).unwrap_err().to_string();
     assert_eq!(fit(&data, quiet().batch_size(0)), "batch size: expected at least 1, got 0");
-    assert!(fit(&data, quiet().epochs(0)).starts_with("epochs: expected more than the 0"));
+    assert!(fit(&data, quiet().epochs(0)).starts_with("epochs: expected at least 1, got 0"));
     assert_eq!(fit(&data.take(0), quiet()), "dataset: expected at least one example, got none");
     for fraction in [0.0, 1.0, -0.5, f64::NAN, 0.999] {
         let text = fit(&data, quiet().validation_split(fraction));

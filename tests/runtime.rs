@@ -127,3 +127,17 @@ fn more_elements_than_32_bits_count_are_refused() {
         assert!(matches!(view.sum().item(), Err(Error::TooLarge { .. })));
     }
 }
+
+#[test]
+fn optimizer_state_without_memory_leaves_the_weights() {
+    let Some(device) = common::gpu() else { return };
+    use tilegrad::ops::optimizer::{SgdStep, sgd_step};
+    let rule = SgdStep { lr: 1.0, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
+    let w = Tensor::ones([4], &device);
+    let velocity = Tensor::ones([1 << 20, 1], &device).add(&Tensor::ones([1, 1 << 16], &device)).slice(&[0..1, 0..4]);
+    sgd_step(&w, &Tensor::ones([4], &device), Some(&velocity.reshape([4])), &rule);
+    assert!(velocity.to_vec::<f32>().is_err(), "reading what has no memory tells of it");
+    assert_eq!(w.to_vec::<f32>().unwrap(), [1.0; 4]);
+    sgd_step(&w, &Tensor::full(0.5, [4], &device), None, &rule);
+    assert_eq!(w.to_vec::<f32>().unwrap(), [0.5; 4], "and updates go on");
+}

@@ -67,7 +67,13 @@ pub mod prelude {
         AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d,
     };
     pub use tilegrad_nn::{
-        Activation, Adam, BinaryCrossentropy, Callback, CategoricalCrossentropy, EarlyStopping, FitOptions,
-        Initializer, MeanSquaredError, Metric, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
+        Activation, Adam, BinaryCrossentropy, Callback, CategoricalCrossentropy, DeviceDataset, EarlyStopping, Epoch,
+        Evaluation, FitOptions, Flow, History, Initializer, Layer, MeanSquaredError, Metric, RmsProp, Sequential, Sgd,
+        SparseCategoricalCrossentropy, Verbose,
     };
 }
+
+/// Compiles the README's Rust.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -98,12 +98,11 @@ impl Device {
     /// The software adapter (lavapipe on Linux, WARP on Windows): every kernel, no graphics card.
     ///
     /// # Errors
-    /// Without one.
+    /// Without one, with the adapters there are.
     pub fn software() -> Result<Device> {
         match registry().adapters.iter().position(|a| a.description.kind == AdapterKind::Software) {
             Some(index) => open(index),
-            None if registry().adapters.is_empty() => Err(no_adapter()),
-            None => Err(unknown("software")),
+            None => Err(no_adapter()),
         }
     }
 
@@ -157,9 +156,17 @@ impl Device {
     /// Waits until everything asked for so far has run. On the CPU it has already.
     ///
     /// # Errors
-    /// When the device was lost.
+    /// When the device was lost, and once after updates in place were left out because memory ran out.
     pub fn synchronize(&self) -> Result<()> {
         self.as_gpu().map_or(Ok(()), Gpu::synchronize)
+    }
+
+    /// The error that [`Device::synchronize`] would give for updates left out so far, without waiting.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(&self) -> Result<()> {
+        self.as_gpu().map_or(Ok(()), |gpu| gpu.check().and(gpu.take_skipped().map_or(Ok(()), Err)))
     }
 
     /// Submits what has been recorded, without waiting. Rarely needed: reading a result does it, and so does a full stream.

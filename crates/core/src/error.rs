@@ -15,7 +15,7 @@ use crate::shape::ShapeError;
 pub enum Error {
     /// No graphics adapter that could run compute shaders.
     #[error(
-        "no GPU adapter found\n  backends tried: {backends}\n  adapters seen: {seen}\n  help: on Debian or Ubuntu \
+        "no suitable GPU adapter found\n  backends tried: {backends}\n  adapters seen: {seen}\n  help: on Debian or Ubuntu \
          `apt install libvulkan1 mesa-vulkan-drivers` gives a software adapter (lavapipe); for a graphics card \
          install its vendor's Vulkan driver; TILEGRAD_DEVICE=cpu runs without one"
     )]

@@ -316,7 +316,8 @@ fn allocate_and_run(
         Kind::Cpu(cpu) => {
             let mut buffers: Vec<_> = specs.iter().map(|(s, d)| cpu.alloc(s.len() * d.size())).collect();
             let layouts: Vec<_> = specs.iter().map(|&(s, d)| (Layout::contiguous(s), d)).collect();
-            run_cpu(op, x, &mut buffers.iter_mut().collect::<Vec<_>>(), &layouts);
+            let inputs: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
+            run_cpu(op, x, &inputs, &mut buffers.iter_mut().collect::<Vec<_>>(), &layouts);
             buffers.into_iter().zip(&specs).map(|(b, spec)| tensor(Storage::cpu(b), spec)).collect()
         }
         Kind::Gpu(gpu) => {
@@ -337,8 +338,8 @@ fn allocate_and_run(
 
 /// Applies an op that updates `y` where it lies: optimizer steps, running statistics. Nothing is recorded.
 ///
-/// When an allocation that an input depends on has failed, nothing is updated, here and in later calls, until
-/// [`Device::synchronize`] has given the error.
+/// When an allocation that a tensor depends on has failed, nothing is updated, here and in later calls on the device, until
+/// [`Device::synchronize`], or reading a tensor that depends on it too, has given the error.
 ///
 /// # Panics
 /// When the devices or types don't fit, a tensor to update is strided, or shares its memory with another one.
@@ -360,6 +361,8 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
     let x: Vec<Tensor> = x.iter().map(|t| t.detach().contiguous()).collect();
     match device.kind() {
         Kind::Cpu(_) => {
+            // Before the outputs are locked: an input may be what another thread is updating.
+            let inputs: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
             let mut guards: Vec<_> = y
                 .iter()
                 .map(|t| match t.storage().data() {
@@ -369,9 +372,9 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
                 .collect();
             let mut buffers: Vec<_> = guards.iter_mut().map(|g| Arc::make_mut(&mut **g)).collect();
             let layouts: Vec<_> = y.iter().map(|t| (*t.layout(), t.dtype())).collect();
-            run_cpu(op, &x, &mut buffers, &layouts);
+            run_cpu(op, &x, &inputs, &mut buffers, &layouts);
         }
-        Kind::Gpu(gpu) => match x.iter().find_map(|t| gpu_view(t).buffer.poison()) {
+        Kind::Gpu(gpu) => match x.iter().chain(y.iter().copied()).find_map(|t| gpu_view(t).buffer.poison()) {
             Some(error) => gpu.skip(error.clone()),
             // What follows in the same step would go on from what was left out.
             None if gpu.is_skipping() => {}
@@ -382,10 +385,15 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
 }
 
 /// Runs an op's definition.
-fn run_cpu(op: &dyn Op, x: &[Tensor], y: &mut [&mut HostBuffer], layouts: &[(Layout, DType)]) {
-    let snapshots: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
+fn run_cpu(
+    op: &dyn Op,
+    x: &[Tensor],
+    snapshots: &[Arc<HostBuffer>],
+    y: &mut [&mut HostBuffer],
+    layouts: &[(Layout, DType)],
+) {
     let inputs: Vec<CpuView<'_>> =
-        x.iter().zip(&snapshots).map(|(t, buffer)| CpuView { buffer, layout: *t.layout(), dtype: t.dtype() }).collect();
+        x.iter().zip(snapshots).map(|(t, buffer)| CpuView { buffer, layout: *t.layout(), dtype: t.dtype() }).collect();
     let mut outputs: Vec<CpuViewMut<'_>> =
         y.iter_mut().zip(layouts).map(|(buffer, &(layout, dtype))| CpuViewMut { buffer, layout, dtype }).collect();
     op.cpu(&inputs, &mut outputs);

@@ -284,7 +284,7 @@ impl ExactSizeIterator for Positions<'_> {}
 /// ```text
 /// matmul: inner axes differ (784 != 512)
 ///   lhs: [32, 784]   axis 1 = 784
-///   rhs: [512, 10]   axis 0 = 512
+///   rhs: [512, 784]   axis 0 = 512
 ///   help: if rhs is stored as (out, in), use rhs.transpose()
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

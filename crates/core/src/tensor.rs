@@ -214,7 +214,7 @@ impl Tensor {
     /// # Errors
     /// When the type is another, when memory ran out on the way here, or the device was lost.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        self.check_type::<T>()?;
+        self.check_type::<T>("to_vec")?;
         match self.read()? {
             Pending::Here(tensor) => tensor.host_values(),
             Pending::Coming(readback) => decode(&readback.wait()?),
@@ -226,7 +226,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::to_vec`].
     pub fn to_vec_async<T: Element>(&self) -> impl Future<Output = Result<Vec<T>>> + use<T> {
-        let pending = self.check_type::<T>().and_then(|()| self.read());
+        let pending = self.check_type::<T>("to_vec_async").and_then(|()| self.read());
         async {
             match pending? {
                 Pending::Here(tensor) => tensor.host_values(),
@@ -248,15 +248,15 @@ impl Tensor {
 
     /// Starts to read the values back without waiting; ask with [`PendingValues::try_take`].
     pub fn read_later(&self) -> Result<PendingValues> {
-        self.check_type::<f32>()?;
+        self.check_type::<f32>("read_later")?;
         Ok(PendingValues(Some(self.read()?)))
     }
 
-    fn check_type<T: Element>(&self) -> Result<()> {
+    fn check_type<T: Element>(&self, method: &str) -> Result<()> {
         if T::DTYPE == self.dtype() {
             Ok(())
         } else {
-            Err(Error::invalid("to_vec", format!("element type {}", self.dtype()), T::DTYPE))
+            Err(Error::invalid(method, format!("element type {}", self.dtype()), T::DTYPE))
         }
     }
 
@@ -296,8 +296,11 @@ impl Tensor {
     /// # Errors
     /// When the number or the type of the values is not the tensor's, or the tensor is strided.
     pub fn assign<T: Element>(&self, data: &[T]) -> Result<()> {
-        self.check_type::<T>()?;
-        if data.len() != self.len() || !self.layout().is_contiguous() {
+        self.check_type::<T>("assign")?;
+        if !self.layout().is_contiguous() {
+            return Err(Error::invalid("assign", "a contiguous tensor", format!("a strided view {}", self.shape())));
+        }
+        if data.len() != self.len() {
             return Err(Error::invalid(
                 "assign",
                 format!("{} values for shape {}", self.len(), self.shape()),

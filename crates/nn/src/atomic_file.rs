@@ -3,34 +3,26 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tilegrad_core::{Error, Result};
 
-/// A temporary file older than this was left behind by a process that is gone, where that can't be asked for.
+/// A temporary file older than this was left behind by a process that is gone: writing one takes seconds.
 const STALE: Duration = Duration::from_secs(3600);
 
 /// Writes `bytes` to `path` so that, after a crash or a full disk at any moment, the file is either the old or the new one.
 ///
-/// The temporary file lies in the same folder, because a rename is one step only within a file system. Temporary files
-/// that killed processes left there for the same path are swept.
+/// The temporary file lies in the same folder, because a rename is one step only within a file system. What killed
+/// processes left there for the same path is swept when it is an hour old.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().ok_or_else(|| Error::invalid("path", "the name of a file", path.display()))?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    // Two threads that save to one path at a time each need their own.
-    static COUNT: AtomicU64 = AtomicU64::new(0);
     let prefix = format!(".{}.tilegrad-", name.to_string_lossy());
-    let temporary = folder.join(format!("{prefix}{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Relaxed)));
     sweep(&folder, &prefix);
-    write_and_rename(&temporary, path, bytes).map_err(|e| {
-        // Best effort: the error that counts is the first.
-        let _ = fs::remove_file(&temporary);
-        Error::io(path, e)
-    })?;
+    write_and_rename(&folder, &prefix, path, bytes).map_err(|e| Error::io(path, e))?;
     // The rename is safe on the disk once the folder is; not every system lets a folder be opened for that.
     if let Ok(folder) = File::open(&folder) {
         let _ = folder.sync_all();
@@ -38,55 +30,57 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn write_and_rename(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create_new(temporary)?;
+/// The temporary file goes away by itself if anything fails before it has its name.
+fn write_and_rename(folder: &Path, prefix: &str, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(SUFFIX);
+    // As any new file's, less the umask; a temporary file's own default shuts everyone else out.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(temporary, path)
+    file.as_file().sync_all()?;
+    file.persist(path).map(|_| ()).map_err(|e| e.error)
 }
 
-/// Removes temporary files of processes that are gone.
+const SUFFIX: &str = ".tmp";
+
+/// Removes temporary files that nobody can be writing any more.
 fn sweep(folder: &Path, prefix: &str) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let owner = name.to_str().and_then(|n| n.strip_prefix(prefix)?.strip_suffix(".tmp")?.split('-').next());
-        if let Some(Ok(owner)) = owner.map(str::parse::<u32>)
-            && owner != std::process::id()
-            && is_gone(owner, &entry)
-        {
+        let ours = name.to_str().is_some_and(|n| n.starts_with(prefix) && n.ends_with(SUFFIX));
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if ours && age.is_some_and(|age| age > STALE) {
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-fn is_gone(process: u32, entry: &fs::DirEntry) -> bool {
-    if cfg!(target_os = "linux") && Path::new("/proc/self").exists() {
-        return !Path::new(&format!("/proc/{process}")).exists();
-    }
-    let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-    age.is_some_and(|age| age > STALE)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
     fn replaces_the_file_and_sweeps_what_was_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weights.safetensors");
-        // No process has the largest number.
-        let stale = folder.path().join(format!(".weights.safetensors.tilegrad-{}-0.tmp", u32::MAX));
-        let other = folder.path().join(format!(".others.safetensors.tilegrad-{}-0.tmp", u32::MAX));
-        fs::write(&stale, "half").unwrap();
-        fs::write(&other, "half").unwrap();
+        let left = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            let file = File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let stale = left(".weights.safetensors.tilegrad-x1.tmp", 2 * STALE);
+        let fresh = left(".weights.safetensors.tilegrad-x2.tmp", Duration::ZERO);
+        let other = left(".others.safetensors.tilegrad-x3.tmp", 2 * STALE);
         write(&path, b"old").unwrap();
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert!(other.exists());
-        assert_eq!(stale.exists(), !cfg!(target_os = "linux"));
+        assert!(!stale.exists() && fresh.exists() && other.exists());
     }
 
     #[test]

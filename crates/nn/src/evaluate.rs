@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tilegrad_core::{DType, Device, Error, PendingValues, Result, Shape, Tensor};
+use tilegrad_core::{Device, Error, PendingValues, Result, Shape, Tensor};
 use tilegrad_data::Dataset;
 
 use crate::device_data::{DeviceDataset, Source};
@@ -128,13 +128,7 @@ impl Sequential {
         let input = self.input_shape().expect("a built model has an input shape");
         let x = match x.into() {
             Inputs::Tensor(x) => {
-                self.check_input(x.shape())?;
-                if x.dtype() != DType::F32 {
-                    return Err(Error::invalid("type of x", "f32", x.dtype()));
-                }
-                if *x.device() != built.device {
-                    return Err(Error::invalid("device of x", built.device.to_string(), x.device()));
-                }
+                self.check_input(x)?;
                 let n = x.shape()[0];
                 let rows = (0..n).step_by(batch_size).map(|i| x.slice_axis(0, i..(i + batch_size).min(n)));
                 return self.collect(n, rows);

@@ -109,6 +109,9 @@ impl<'a> FitOptions<'a> {
 
     fn check(&self) -> Result<()> {
         check_batch_size(self.batch_size)?;
+        if self.epochs == 0 {
+            return Err(Error::invalid("epochs", "at least 1", 0));
+        }
         if self.epochs <= self.initial_epoch {
             let expected = format!("more than the {} that were trained before", self.initial_epoch);
             return Err(Error::invalid("epochs", expected, self.epochs));

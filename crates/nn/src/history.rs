@@ -52,7 +52,8 @@ impl History {
 
     /// The epoch with the lowest validation loss, or lowest loss where there was no validation.
     pub fn best(&self) -> Option<&Epoch> {
-        let loss = |e: &Epoch| e.val_loss.unwrap_or(e.loss);
+        // A loss that is no number is the worst, whatever its sign.
+        let loss = |e: &Epoch| Some(e.val_loss.unwrap_or(e.loss)).filter(|l| !l.is_nan()).unwrap_or(f32::INFINITY);
         self.epochs.iter().min_by(|a, b| loss(a).total_cmp(&loss(b)))
     }
 

@@ -76,7 +76,11 @@ impl Totals {
     }
 
     /// Starts to read the means back.
+    ///
+    /// # Errors
+    /// When an update of the weights was left out for lack of memory.
     pub(crate) fn read_later(&self) -> Result<PendingMeans> {
+        self.sums.device().check()?;
         Ok(PendingMeans { values: self.sums.read_later()?, examples: self.examples })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tilegrad_core::{Device, DeviceInfo, Error, Result, Rng, Shape, Tensor, no_grad};
+use tilegrad_core::{DType, Device, DeviceInfo, Error, MAX_RANK, Result, Rng, Shape, Tensor, no_grad};
 use tilegrad_data::shuffle::SplitMix64;
 
 use crate::activation::Activation;
@@ -163,6 +163,10 @@ impl Sequential {
         if self.layers.is_empty() {
             return Err(Error::invalid("model", "at least one layer", "none"));
         }
+        if input.rank() >= MAX_RANK {
+            let expected = format!("at most {} axes, since the batch adds one", MAX_RANK - 1);
+            return Err(Error::invalid("input shape", expected, input));
+        }
         if let Some(zero) = input.iter().position(|&d| d == 0) {
             return Err(Error::invalid("input shape", "no axis of 0", format!("{input}, axis {zero}")));
         }
@@ -171,6 +175,8 @@ impl Sequential {
             return Err(Error::invalid("layer names", "each once", format!("{:?} twice", twice.name)));
         }
 
+        // Layers and weights change from here on: a model that fails to build again is not built.
+        self.built = None;
         let batch = Shape::new(&[&[1], input.dims()].concat());
         let at_layer = |index: usize, layer: &str| {
             let layer = layer.to_string();
@@ -232,13 +238,13 @@ impl Sequential {
     /// When no layer has this name, the model is not built, or the weights can't be read back.
     pub fn set_trainable(&mut self, layer: &str, trainable: bool) -> Result<()> {
         let entry = self.find(layer)?;
-        entry.weights.iter().for_each(|w| w.set_frozen(!trainable));
         let built = self.ready()?;
         let (device, seed) = (built.device.clone(), built.seed);
         let mut weights = Vec::new();
         for arena in built.arenas() {
             weights.extend(arena.slots().iter().map(|(param, _)| param.clone()).zip(arena.read()?));
         }
+        entry.weights.iter().for_each(|w| w.set_frozen(!trainable));
         // Back in the layers' order: where a weight lies must not depend on what was frozen before.
         let order: Vec<String> = self.weights().map(Param::path).collect();
         weights.sort_by_key(|(param, _)| order.iter().position(|path| *path == param.path()));
@@ -313,8 +319,15 @@ impl Sequential {
     }
 
     /// Refuses a batch that is not the model's input.
-    pub(crate) fn check_input(&self, x: &Shape) -> Result<()> {
-        let input = self.input.expect("a built model has an input shape");
+    pub(crate) fn check_input(&self, x: &Tensor) -> Result<()> {
+        let built = self.ready()?;
+        if x.dtype() != DType::F32 {
+            return Err(Error::invalid("type of x", DType::F32.to_string(), x.dtype()));
+        }
+        if *x.device() != built.device {
+            return Err(Error::invalid("device of x", built.device.to_string(), x.device()));
+        }
+        let (x, input) = (x.shape(), self.input.expect("a built model has an input shape"));
         if x.rank() > 0 && x[1..] == *input {
             return Ok(());
         }
@@ -346,11 +359,7 @@ impl Sequential {
     }
 
     fn forward_to_index(&self, x: &Tensor, end: usize) -> Result<Tensor> {
-        let built = self.ready()?;
-        self.check_input(x.shape())?;
-        if *x.device() != built.device {
-            return Err(Error::invalid("device of x", built.device.to_string(), x.device()));
-        }
+        self.check_input(x)?;
         let mut rng = Rng::new(0);
         let mut context = Context { training: false, rng: &mut rng };
         Ok(run(&self.layers[..end], x, &mut context))

@@ -149,11 +149,9 @@ impl Sequential {
         let built = self.ready()?;
         let loss = &self.compiled()?.loss;
         self.compiled()?.optimizer.check()?;
-        self.check_input(x.shape())?;
-        for (what, tensor) in [("device of x", x), ("device of y", y)] {
-            if *tensor.device() != built.device {
-                return Err(Error::invalid(what, built.device.to_string(), tensor.device()));
-            }
+        self.check_input(x)?;
+        if *y.device() != built.device {
+            return Err(Error::invalid("device of y", built.device.to_string(), y.device()));
         }
         if x.shape()[0] == 0 {
             return Err(Error::invalid("batch", "at least one example", "none"));

@@ -234,6 +234,8 @@ impl Gpu {
     pub fn read(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Readback {
         let Some(source) = buffer.raw().filter(|_| buffer.poison().is_none()) else {
             let error = buffer.poison().cloned().unwrap_or_else(|| Error::Driver("buffer without memory".into()));
+            // Whoever reads this knows of the failure: updates in place go on.
+            self.take_skipped();
             return Readback(State::Failed(error));
         };
         // Copies go by whole words; sizes of buffers are multiples of four, so the widened range stays inside.

@@ -284,7 +284,12 @@ impl Gpu {
         };
         self.wait_for(submission);
         self.check()?;
-        self.0.skipped().take().map_or(Ok(()), Err)
+        self.take_skipped().map_or(Ok(()), Err)
+    }
+
+    /// The error behind updates in place that were left out; they are made again from here on.
+    pub(crate) fn take_skipped(&self) -> Option<Error> {
+        self.0.skipped().take()
     }
 
     /// Notes that an update in place was left out because what it reads can't be trusted. The weights stay as they were,

@@ -150,6 +150,9 @@ impl Op for Binary {
         let [l, r] = Layout::merge_axes([x[0].layout.broadcast_to(&shape), x[1].layout.broadcast_to(&shape)]);
         let (a, b) = (x[0].buffer::<f32>(), x[1].buffer::<f32>());
         let y = y[0].slice::<f32>();
+        if y.is_empty() {
+            return;
+        }
         if l.shape.rank() <= 1 {
             let at = |l: &Layout, i: usize| l.offset + i * l.strides[0];
             return par::map(y, |i| f(a[at(&l, i)], b[at(&r, i)]));
@@ -318,6 +321,7 @@ impl ops::Div for &Tensor {
 
 impl ops::Add<f32> for &Tensor {
     type Output = Tensor;
+    #[track_caller]
     fn add(self, rhs: f32) -> Tensor {
         self.affine(1.0, rhs)
     }
@@ -325,6 +329,7 @@ impl ops::Add<f32> for &Tensor {
 
 impl ops::Sub<f32> for &Tensor {
     type Output = Tensor;
+    #[track_caller]
     fn sub(self, rhs: f32) -> Tensor {
         self.affine(1.0, -rhs)
     }
@@ -332,6 +337,7 @@ impl ops::Sub<f32> for &Tensor {
 
 impl ops::Mul<f32> for &Tensor {
     type Output = Tensor;
+    #[track_caller]
     fn mul(self, rhs: f32) -> Tensor {
         self.affine(rhs, 0.0)
     }
@@ -339,6 +345,7 @@ impl ops::Mul<f32> for &Tensor {
 
 impl ops::Div<f32> for &Tensor {
     type Output = Tensor;
+    #[track_caller]
     fn div(self, rhs: f32) -> Tensor {
         self.affine(1.0 / rhs, 0.0)
     }
@@ -346,6 +353,7 @@ impl ops::Div<f32> for &Tensor {
 
 impl ops::Neg for &Tensor {
     type Output = Tensor;
+    #[track_caller]
     fn neg(self) -> Tensor {
         Tensor::neg(self)
     }

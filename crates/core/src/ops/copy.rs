@@ -207,7 +207,11 @@ impl Op for Concat {
     }
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        same_dtype(x)
+        // Bytes are packed four to a word on a GPU, where parts can't be put side by side.
+        match same_dtype(x)? {
+            DType::U8 => Err(ShapeError::new("u8 tensors are not joined").help("join them on the host")),
+            dtype => Ok(dtype),
+        }
     }
 
     fn takes(&self, _: usize, _: &Layout) -> bool {
