@@ -2,7 +2,16 @@
 
 mod common;
 
+use std::sync::{Mutex, MutexGuard};
+
 use tilegrad::{Device, Error, Tensor};
+
+/// Held by tests in which memory runs out: what was left out for it is noted for the device, which tests share.
+static MEMORY: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    MEMORY.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 #[test]
 fn reading_does_not_wait_until_asked_to() {
@@ -79,6 +88,7 @@ fn a_profile_names_kernels_and_their_cost() {
 
 #[test]
 fn what_does_not_fit_is_an_error_and_breaks_nothing_else() {
+    let _alone = alone();
     let Some(device) = common::gpu() else { return };
     let x = Tensor::ones([1 << 20], &device);
     // Far past any adapter's largest buffer.
@@ -105,6 +115,7 @@ fn tensors_are_send_and_sync() {
 
 #[test]
 fn an_update_whose_gradient_has_no_memory_is_left_out() {
+    let _alone = alone();
     let Some(device) = common::gpu() else { return };
     use tilegrad::ops::optimizer::{SgdStep, sgd_step};
     let rule = SgdStep { lr: 1.0, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
@@ -122,6 +133,7 @@ fn an_update_whose_gradient_has_no_memory_is_left_out() {
 
 #[test]
 fn more_elements_than_32_bits_count_are_refused() {
+    let _alone = alone();
     for device in common::devices().into_iter().filter(Device::is_gpu) {
         let view = Tensor::ones([1], &device).broadcast_to([1 << 16, 1 << 17]);
         assert!(matches!(view.sum().item(), Err(Error::TooLarge { .. })));
@@ -130,6 +142,7 @@ fn more_elements_than_32_bits_count_are_refused() {
 
 #[test]
 fn optimizer_state_without_memory_leaves_the_weights() {
+    let _alone = alone();
     let Some(device) = common::gpu() else { return };
     use tilegrad::ops::optimizer::{SgdStep, sgd_step};
     let rule = SgdStep { lr: 1.0, momentum: 0.9, nesterov: false, weight_decay: 0.0 };
