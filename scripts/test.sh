@@ -16,5 +16,5 @@ cargo test --workspace "$@"
 # The kernels once more, with the graphics layer's bounds checks, where one that reads past a buffer gives wrong numbers,
 # and with their parameters in a uniform buffer, as on adapters without immediates.
 if [ $# -eq 0 ]; then
-    TILEGRAD_CHECKED=1 TILEGRAD_PARAMS=uniform cargo test --test 'ops_*' --test hardware_kernels
+    TILEGRAD_BOUNDS_CHECKS=1 TILEGRAD_PARAMS=uniform cargo test --test 'ops_*' --test hardware_kernels
 fi

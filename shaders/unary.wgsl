@@ -105,7 +105,7 @@ fn df(v: f32) -> f32 {
         case 16u: { return cos(v); }
         case 17u: { return -sin(v); }
         case 18u: { return select(0.0, 1.0, v >= p.a && v <= p.b); }
-        default: { return p.a * powr(v, p.a - 1.0); }
+        default: { return select(p.a * powr(v, p.a - 1.0), 0.0, p.a == 0.0); }
     }
 }
 

@@ -90,6 +90,17 @@ impl Window {
                 return Err(ShapeError::new(format!("{what} in {name} is 0, expected at least 1")).operand("x", x));
             }
         }
+        let sides = match self.padding {
+            Padding::Explicit(sides) => sides[i],
+            _ => [0, 0],
+        };
+        // Far past any image, and what follows can't overflow below it.
+        const LIMIT: usize = 1 << 24;
+        if [size, stride, dilation, sides[0], sides[1]].iter().any(|&v| v > LIMIT) {
+            let problem =
+                format!("a window of {size} in steps of {stride}, dilation {dilation}, padding {sides:?} in {name}");
+            return Err(ShapeError::new(problem + " is past any image").operand("x", x));
+        }
         let extent = (size - 1) * dilation + 1;
         let (before, after) = match self.padding {
             Padding::Valid => (0, 0),
@@ -98,7 +109,7 @@ impl Window {
                 let total = (output.saturating_sub(1) * stride + extent).saturating_sub(input);
                 (total / 2, total - total / 2)
             }
-            Padding::Explicit(sides) => (sides[i][0], sides[i][1]),
+            Padding::Explicit(_) => (sides[0], sides[1]),
         };
         let room = (input + before + after).checked_sub(extent).ok_or_else(|| {
             ShapeError::new(format!("a window of {extent} does not fit in a {name} of {}", input + before + after))
@@ -141,6 +152,9 @@ mod tests {
             "conv2d: a window of 5 does not fit in a height of 4\n  x: [1, 4, 9, 1]   axis 1 = 4\n  \
              help: use Padding::Same, a smaller window, or less pooling before"
         );
+        let far = Padding::Explicit([[usize::MAX, 1], [0, 0]]);
+        let error = Window { padding: far, ..window(2, 1) }.over(&image).unwrap_err().to_string();
+        assert!(error.contains("is past any image"), "{error}");
         assert!(window(2, 0).over(&image).unwrap_err().to_string().contains("stride in height is 0"));
         assert!(window(2, 1).over(&Shape::from([4, 9])).unwrap_err().to_string().contains("expected 4: (N, H, W, C)"));
     }

@@ -218,7 +218,7 @@ impl Gpu {
             counters: Counters::default(),
             pool: Mutex::new(Pool::default()),
             failure,
-            checked: std::env::var("TILEGRAD_CHECKED").is_ok_and(|v| v == "1"),
+            checked: std::env::var("TILEGRAD_BOUNDS_CHECKS").is_ok_and(|v| v == "1"),
             skipped: Mutex::new(None),
             hardware_kernels: AtomicBool::new(false),
         }))

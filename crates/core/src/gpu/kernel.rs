@@ -105,7 +105,7 @@ fn compile(
         label: Some(kernel.shader.name),
         source: wgpu::ShaderSource::Wgsl(source.into()),
     };
-    // Kernels carry their own bounds, and are trusted. `TILEGRAD_CHECKED=1` adds wgpu's bounds checks, and the op tests run
+    // Kernels carry their own bounds, and are trusted. `TILEGRAD_BOUNDS_CHECKS=1` adds wgpu's bounds checks, and the op tests run
     // once with them; they can't be on always, since clamped indices keep drivers from unrolling loops over private
     // arrays: eight times slower on llvmpipe, which besides ends a kernel after 65,535 rounds of all its loops. Hence
     // never the loop limits, whose counters do the same.

@@ -82,7 +82,7 @@ static TABLE: [Function; 20] = [
     row("sin",        |x, _, _| x.sin(),                                  X, |x, _, _| x.cos()),
     row("cos",        |x, _, _| x.cos(),                                  X, |x, _, _| -x.sin()),
     row("clip",       |x, a, b| if x < a { a } else if x > b { b } else { x }, X, |x, a, b| if x >= a && x <= b { 1.0 } else { 0.0 }),
-    row("powf",       |x, a, _| x.powf(a),                                X, |x, a, _| a * x.powf(a - 1.0)),
+    row("powf",       |x, a, _| x.powf(a),                                X, |x, a, _| if a == 0.0 { 0.0 } else { a * x.powf(a - 1.0) }),
 ];
 
 fn logistic(x: f32) -> f32 {
