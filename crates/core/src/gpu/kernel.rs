@@ -35,6 +35,12 @@ pub struct Dispatch<'a> {
     pub workgroups: [u32; 3],
 }
 
+impl Dispatch<'_> {
+    fn layout(&self) -> LayoutId {
+        (self.inputs.len() as u8, self.outputs.len() as u8)
+    }
+}
+
 /// The most storage buffers that a kernel binds.
 pub(crate) const MAX_BINDINGS: usize = 7;
 
@@ -82,7 +88,7 @@ impl Pipelines {
         if let Some((_, found)) = variants.iter().find(|(constants, _)| constants == d.kernel.constants) {
             return found.clone();
         }
-        let layout = (d.inputs.len() as u8, d.outputs.len() as u8);
+        let layout = d.layout();
         let made = compile(gpu, layouts, &d.kernel, layout).map(|pipeline| {
             self.all.push(pipeline);
             self.all.len() - 1
@@ -197,7 +203,7 @@ const MAX_BIND_GROUPS: usize = 8192;
 
 impl BindGroups {
     pub(crate) fn find(&mut self, gpu: &GpuInner, layouts: &mut Layouts, d: &Dispatch<'_>) -> &wgpu::BindGroup {
-        let layout = (d.inputs.len() as u8, d.outputs.len() as u8);
+        let layout = d.layout();
         let mut ids = [0; MAX_BINDINGS];
         for (id, buffer) in ids.iter_mut().zip(d.inputs.iter().chain(d.outputs)) {
             *id = buffer.id();
