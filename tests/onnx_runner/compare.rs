@@ -26,17 +26,26 @@ impl Distance {
     }
 }
 
-/// Holds a result to what is expected.
+/// Whether element type and shape are as expected.
 ///
 /// # Errors
-/// What differs, with the first element that is too far off.
-pub fn compare(got: &Value, want: &Value, tolerance: Tolerance) -> Result<Distance, String> {
+/// What differs.
+pub fn same_kind(got: &Value, want: &Value) -> Result<(), String> {
     if got.element() != want.element() {
         return Err(format!("element type {:?}, expected {:?}", got.element(), want.element()));
     }
     if got.shape() != want.shape() {
         return Err(format!("shape {}, expected {}", got.shape(), want.shape()));
     }
+    Ok(())
+}
+
+/// Holds a result to what is expected.
+///
+/// # Errors
+/// What differs, with the first element that is too far off.
+pub fn compare(got: &Value, want: &Value, tolerance: Tolerance) -> Result<Distance, String> {
+    same_kind(got, want)?;
     let host = |v: &Value| v.host().map_err(|e| format!("{e:?}"));
     match (host(got)?, host(want)?) {
         (Host::Int(got), Host::Int(want)) => match got.iter().zip(&want).position(|(g, w)| g != w) {

@@ -26,6 +26,7 @@ pub mod movement;
 pub mod node;
 pub mod norm;
 pub mod pool;
+pub mod random;
 pub mod reduce;
 pub mod report;
 pub mod resize;

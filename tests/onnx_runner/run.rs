@@ -10,7 +10,7 @@ use tilegrad::Device;
 
 use super::FAMILIES;
 use super::case::{Case, Entry};
-use super::compare::{Distance, Tolerance, compare};
+use super::compare::{Distance, Tolerance, compare, same_kind};
 use super::node::{Miss, Node, Outcome, Values, failed, unsupported};
 use super::value::{ElementType, Value};
 
@@ -102,8 +102,15 @@ fn run(case: &Case, folder: &Path, device: &Device) -> Outcome<Distance> {
     for entry in &case.outputs {
         let got = values.get(&entry.name).ok_or_else(|| failed(format!("nothing makes the output {}", entry.name)))?;
         let want = load(entry, &Device::cpu())?;
+        if case.has_flag("random") {
+            same_kind(got, &want).map_err(|e| failed(format!("{}: {e}", entry.name)))?;
+            continue;
+        }
         let distance = compare(got, &want, tolerance).map_err(|e| failed(format!("{}: {e}", entry.name)))?;
         worst = worst.max(distance);
+    }
+    if case.has_flag("random") {
+        super::random::check(case, &values)?;
     }
     Ok(worst)
 }
