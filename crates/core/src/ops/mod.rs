@@ -2,8 +2,11 @@
 
 pub mod batch_norm;
 pub mod binary;
-pub mod conv2d;
+mod conv2d;
 mod conv2d_gpu;
+mod conv_nd;
+pub mod conv_options;
+pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
 mod fill;
