@@ -44,12 +44,13 @@ impl ElementType {
         }
     }
 
-    /// What tilegrad holds it as. The one place to change when there is a type for truth values.
+    /// What tilegrad holds it as.
     pub fn held_as(self) -> DType {
         match self {
-            F32 | Bool => DType::F32,
+            F32 => DType::F32,
             I64 | I32 => DType::I32,
             U8 => DType::U8,
+            Bool => DType::Bool,
         }
     }
 
@@ -84,13 +85,14 @@ impl Value {
             DType::U8 => U8,
             DType::I32 => I32,
             DType::U32 => I64,
+            DType::Bool => Bool,
         };
         Value::of_type(tensor, element)
     }
 
     /// A tensor under an ONNX element type. It is brought to the type that holds it.
     pub fn of_type(tensor: Tensor, element: ElementType) -> Value {
-        let tensor = if tensor.dtype() == element.held_as() { tensor } else { cast(&tensor, element.held_as()) };
+        let tensor = tensor.cast(element.held_as());
         Value { shape: *tensor.shape(), tensor: Some(tensor), element, exact: None }
     }
 
@@ -102,7 +104,7 @@ impl Value {
                 let bytes: Option<Vec<u8>> = values.iter().map(|&v| u8::try_from(v).ok()).collect();
                 bytes.map(|v| Tensor::new(&v, shape, device))
             }
-            DType::F32 => Some(Tensor::new(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape, device)),
+            DType::Bool => Some(Tensor::new(&values.iter().map(|&v| v != 0).collect::<Vec<_>>(), shape, device)),
             _ => {
                 let fitting: Option<Vec<i32>> = values.iter().map(|&v| i32::try_from(v).ok()).collect();
                 fitting.map(|v| Tensor::new(&v, shape, device))
@@ -153,8 +155,7 @@ impl Value {
 
     /// The tensor as `f32`, whatever its type.
     pub fn float(&self) -> Outcome<Tensor> {
-        let tensor = self.tensor()?;
-        Ok(if tensor.dtype() == DType::F32 { tensor.clone() } else { cast(tensor, DType::F32) })
+        Ok(self.tensor()?.cast(DType::F32))
     }
 
     /// A leaf for gradients.
@@ -198,20 +199,6 @@ fn read(tensor: &Tensor) -> Outcome<Host> {
         DType::I32 => Host::Int(tensor.to_vec::<i32>().map_err(problem)?.iter().map(|&v| v.into()).collect()),
         DType::U32 => Host::Int(tensor.to_vec::<u32>().map_err(problem)?.iter().map(|&v| v.into()).collect()),
         DType::U8 => Host::Int(tensor.to_vec::<u8>().map_err(problem)?.iter().map(|&v| v.into()).collect()),
+        DType::Bool => Host::Int(tensor.to_vec::<bool>().map_err(problem)?.iter().map(|&v| v.into()).collect()),
     })
-}
-
-/// Through the host, until tensors have a cast.
-fn cast(tensor: &Tensor, to: DType) -> Tensor {
-    let (shape, device) = (*tensor.shape(), tensor.device());
-    let values: Vec<f64> = match read(tensor).unwrap_or_else(|e| panic!("cast: {e:?}")) {
-        Host::Float(values) => values.iter().map(|&v| v.into()).collect(),
-        Host::Int(values) => values.iter().map(|&v| v as f64).collect(),
-    };
-    match to {
-        DType::F32 => Tensor::new(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape, device),
-        DType::I32 => Tensor::new(&values.iter().map(|&v| v as i32).collect::<Vec<_>>(), shape, device),
-        DType::U32 => Tensor::new(&values.iter().map(|&v| v as u32).collect::<Vec<_>>(), shape, device),
-        DType::U8 => Tensor::new(&values.iter().map(|&v| v as u8).collect::<Vec<_>>(), shape, device),
-    }
 }

@@ -2,6 +2,8 @@
 
 pub mod batch_norm;
 pub mod binary;
+mod cast;
+mod compare;
 mod conv2d;
 mod conv2d_gpu;
 mod conv_nd;
@@ -12,14 +14,18 @@ pub mod cross_entropy;
 mod fill;
 pub mod gather;
 mod gemm;
+mod integer;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
+mod optimizer_constants;
+pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod unary;
+mod where_cond;
 
 pub(crate) use fill::fill;
 
@@ -85,17 +91,22 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 pub static ALL: &[&OpInfo] = &[
     &batch_norm::INFO,
     &binary::INFO,
+    &cast::INFO,
+    &compare::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
     &gather::INFO,
+    &integer::INFO,
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
+    &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
     &softmax::INFO,
     &unary::INFO,
+    &where_cond::INFO,
 ];
