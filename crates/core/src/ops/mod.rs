@@ -17,6 +17,9 @@ pub mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod unary;
+mod unary_curve;
+mod unary_methods;
+mod unary_table;
 
 pub(crate) use fill::fill;
 
