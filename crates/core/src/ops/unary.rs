@@ -1,11 +1,11 @@
 //! Elementwise functions of one tensor: `y = f(x)`, `dx = dy * f'`.
 //!
-//! A function is one row of `TABLE` (`unary_table.rs`), its lines in `shaders/unary.wgsl` and its method
-//! (`unary_methods.rs`). The derivative is written in terms of whichever of `x` and `y` the row saves; second derivatives
-//! are tensor algebra (`unary_curve.rs`).
+//! A function is one row of `TABLE` (`unary_table.rs`), its lines in `shaders/unary.wgsl` or `unary_series.wgsl`, and its
+//! method (`unary_methods.rs`). The derivative is written in terms of whichever of `x` and `y` the row saves; second
+//! derivatives are tensor algebra (`unary_curve.rs`).
 
 use bytemuck::{Pod, Zeroable};
-use tilegrad_shaders::UNARY;
+use tilegrad_shaders::{Shader, UNARY, UNARY_SERIES};
 
 pub use super::unary_table::Unary;
 use super::unary_table::{Function, TABLE, X, Y};
@@ -30,16 +30,26 @@ const NAMES: [&str; TABLE.len()] = {
 pub(super) static INFO: OpInfo = OpInfo {
     names: &NAMES,
     differentiable: true,
-    kernels: &[KernelInfo {
-        shader: &UNARY,
-        entries: &["unary_forward", "unary_backward"],
-        headers: || {
-            let ops = 0..TABLE.len() as u32;
-            ops.flat_map(|op| [0, 1].map(|vec| vec![("OP", op), ("VEC", vec)])).collect()
+    kernels: &[
+        KernelInfo {
+            shader: &UNARY,
+            entries: &["unary_forward", "unary_backward"],
+            headers: || headers(&UNARY),
+            params_bytes: size_of::<Params>(),
         },
-        params_bytes: size_of::<Params>(),
-    }],
+        KernelInfo {
+            shader: &UNARY_SERIES,
+            entries: &["unary_forward", "unary_backward"],
+            headers: || headers(&UNARY_SERIES),
+            params_bytes: size_of::<Params>(),
+        },
+    ],
 };
+
+fn headers(shader: &Shader) -> Vec<Vec<(&'static str, u32)>> {
+    let ops = (0..TABLE.len()).filter(|&op| TABLE[op].shader.name == shader.name);
+    ops.flat_map(|op| [0, 1].map(|vec| vec![("OP", op as u32), ("VEC", vec)])).collect()
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -145,7 +155,7 @@ fn launch(gpu: &mut Stream, op: &Forward, entry: &'static str, x: &[GpuView<'_>]
     let inputs: Vec<_> = x.iter().map(|x| x.buffer).collect();
     let vec = u32::from(x.iter().all(|x| x.offset().is_multiple_of(4)));
     gpu.dispatch(Dispatch {
-        kernel: Kernel { shader: &UNARY, entry, constants: &[("OP", op.function as u32), ("VEC", vec)] },
+        kernel: Kernel { shader: op.row().shader, entry, constants: &[("OP", op.function as u32), ("VEC", vec)] },
         inputs: &inputs,
         outputs: &[y.buffer],
         params: bytemuck::bytes_of(&params),

@@ -1,7 +1,9 @@
 //! The table of elementwise functions of one tensor, and the CPU code of those that need more than a line.
 //!
 //! Functions that `f32` would round on the way are computed in `f64`. Constants of functions and their derivatives are in
-//! `shaders/unary.wgsl` too.
+//! the shaders too.
+
+use tilegrad_shaders::{Shader, UNARY, UNARY_SERIES};
 
 use super::unary_curve::{self as curve, Curve};
 use crate::op::Saves;
@@ -16,6 +18,8 @@ pub(super) struct Function {
     pub(super) df: fn(v: f32, a: f32, b: f32) -> f32,
     /// The derivative of `df`, for second derivatives.
     pub(super) curve: Curve,
+    /// The file with the function's lines.
+    pub(super) shader: &'static Shader,
 }
 
 pub(super) const X: Saves = Saves::INPUTS;
@@ -89,7 +93,18 @@ const fn row(
     df: fn(f32, f32, f32) -> f32,
     curve: Curve,
 ) -> Function {
-    Function { name, f, saves, df, curve }
+    Function { name, f, saves, df, curve, shader: &UNARY }
+}
+
+/// A row whose lines are in `shaders/unary_series.wgsl`.
+const fn series(
+    name: &'static str,
+    f: fn(f32, f32, f32) -> f32,
+    saves: Saves,
+    df: fn(f32, f32, f32) -> f32,
+    curve: Curve,
+) -> Function {
+    Function { name, f, saves, df, curve, shader: &UNARY_SERIES }
 }
 
 /// The second derivative is zero, or is not and is a function of the saved value.
@@ -103,7 +118,7 @@ const fn of(f: curve::Rule) -> Curve {
 pub(super) static TABLE: [Function; 49] = [
     row("neg",        |x, _, _| -x,                         X, |_, _, _| -1.0, FLAT),
     row("exp",        |x, _, _| x.exp(),                    Y, |y, _, _| y, Curve::Constant(1.0)),
-    row("log",        |x, _, _| x.ln(),                     X, |x, _, _| 1.0 / x, of(|x, _, _| x.reciprocal().square().neg())),
+    series("log",        |x, _, _| x.ln(),                     X, |x, _, _| 1.0 / x, of(|x, _, _| x.reciprocal().square().neg())),
     row("sqrt",       |x, _, _| x.sqrt(),                   Y, |y, _, _| 0.5 / y, of(|y, _, _| y.square().reciprocal().affine(-0.5, 0.0))),
     row("abs",        |x, _, _| x.abs(),                    X, |x, _, _| sign(x), FLAT),
     row("relu",       |x, _, _| if x <= 0.0 { 0.0 } else { x }, Y, |y, _, _| if y <= 0.0 { 0.0 } else { 1.0 }, FLAT),
@@ -113,41 +128,41 @@ pub(super) static TABLE: [Function; 49] = [
     row("square",     |x, _, _| x * x,                      X, |x, _, _| 2.0 * x, Curve::Constant(2.0)),
     row("reciprocal", |x, _, _| 1.0 / x,                    Y, |y, _, _| -y * y, of(|y, _, _| y.affine(-2.0, 0.0))),
     row("affine",     |x, a, b| a * x + b,                  Saves::NOTHING, |_, a, _| a, FLAT),
-    row("softplus",   |x, _, _| x.max(0.0) + (-x.abs()).exp().ln_1p(), X, |x, _, _| logistic(x), of(curve::softplus)),
-    row("elu",        |x, a, _| if x < 0.0 { a * x.exp_m1() } else { x }, X, |x, a, _| if x < 0.0 { a * x.exp() } else { 1.0 }, of(curve::elu)),
+    series("softplus",   |x, _, _| x.max(0.0) + (-x.abs()).exp().ln_1p(), X, |x, _, _| logistic(x), of(curve::softplus)),
+    series("elu",        |x, a, _| if x < 0.0 { a * x.exp_m1() } else { x }, X, |x, a, _| if x < 0.0 { a * x.exp() } else { 1.0 }, of(curve::elu)),
     row("leaky_relu", |x, a, _| if x < 0.0 { a * x } else { x }, X, |x, a, _| if x < 0.0 { a } else { 1.0 }, FLAT),
     row("gelu",       |x, _, _| gelu(x),                    X, |x, _, _| gelu_derivative(x), of(curve::gelu)),
-    row("sin",        |x, _, _| x.sin(),                    X, |x, _, _| x.cos(), of(|x, _, _| x.sin().neg())),
-    row("cos",        |x, _, _| x.cos(),                    X, |x, _, _| -x.sin(), of(|x, _, _| x.cos().neg())),
+    series("sin",        |x, _, _| x.sin(),                    X, |x, _, _| x.cos(), of(|x, _, _| x.sin().neg())),
+    series("cos",        |x, _, _| x.cos(),                    X, |x, _, _| -x.sin(), of(|x, _, _| x.cos().neg())),
     row("clip",       clip,                                 X, |x, a, b| if x >= a && x <= b { 1.0 } else { 0.0 }, FLAT),
-    row("powf",       |x, a, _| x.powf(a),                  X, |x, a, _| if a == 0.0 { 0.0 } else { a * x.powf(a - 1.0) }, of(curve::pow)),
-    row("acos",       |x, _, _| wide(f64::acos, x),         X, |x, _, _| -1.0 / ((1.0 - x) * (1.0 + x)).sqrt(), of(|x, _, _| curve::arc(x, -1.0).neg())),
-    row("asin",       |x, _, _| wide(f64::asin, x),         X, |x, _, _| 1.0 / ((1.0 - x) * (1.0 + x)).sqrt(), of(|x, _, _| curve::arc(x, -1.0))),
-    row("atan",       |x, _, _| wide(f64::atan, x),         X, |x, _, _| 1.0 / (1.0 + x * x), of(curve::atan)),
-    row("acosh",      |x, _, _| wide(f64::acosh, x),        X, |x, _, _| 1.0 / ((x - 1.0).sqrt() * (x + 1.0).sqrt()), of(curve::acosh)),
-    row("asinh",      |x, _, _| wide(f64::asinh, x),        X, |x, _, _| wide(|x| 1.0 / (x * x + 1.0).sqrt(), x), of(|x, _, _| curve::arc(x, 1.0).neg())),
-    row("atanh",      |x, _, _| wide(f64::atanh, x),        X, |x, _, _| 1.0 / ((1.0 - x) * (1.0 + x)), of(curve::atanh)),
+    series("powf",       |x, a, _| x.powf(a),                  X, |x, a, _| if a == 0.0 { 0.0 } else { a * x.powf(a - 1.0) }, of(curve::pow)),
+    series("acos",       |x, _, _| wide(f64::acos, x),         X, |x, _, _| -1.0 / ((1.0 - x) * (1.0 + x)).sqrt(), of(|x, _, _| curve::arc(x, -1.0).neg())),
+    series("asin",       |x, _, _| wide(f64::asin, x),         X, |x, _, _| 1.0 / ((1.0 - x) * (1.0 + x)).sqrt(), of(|x, _, _| curve::arc(x, -1.0))),
+    series("atan",       |x, _, _| wide(f64::atan, x),         X, |x, _, _| 1.0 / (1.0 + x * x), of(curve::atan)),
+    series("acosh",      |x, _, _| wide(f64::acosh, x),        X, |x, _, _| 1.0 / ((x - 1.0).sqrt() * (x + 1.0).sqrt()), of(curve::acosh)),
+    series("asinh",      |x, _, _| wide(f64::asinh, x),        X, |x, _, _| wide(|x| 1.0 / (x * x + 1.0).sqrt(), x), of(|x, _, _| curve::arc(x, 1.0).neg())),
+    series("atanh",      |x, _, _| wide(f64::atanh, x),        X, |x, _, _| 1.0 / ((1.0 - x) * (1.0 + x)), of(curve::atanh)),
     row("ceil",       |x, _, _| x.ceil(),                   Saves::NOTHING, |_, _, _| 0.0, FLAT),
     row("floor",      |x, _, _| x.floor(),                  Saves::NOTHING, |_, _, _| 0.0, FLAT),
     row("round",      |x, _, _| x.round_ties_even(),        Saves::NOTHING, |_, _, _| 0.0, FLAT),
     row("trunc",      |x, _, _| x.trunc(),                  Saves::NOTHING, |_, _, _| 0.0, FLAT),
     row("sign",       |x, _, _| sign(x),                    Saves::NOTHING, |_, _, _| 0.0, FLAT),
-    row("cosh",       |x, _, _| x.cosh(),                   X, |x, _, _| x.sinh(), of(|x, _, _| x.cosh())),
-    row("sinh",       |x, _, _| x.sinh(),                   X, |x, _, _| x.cosh(), of(|x, _, _| x.sinh())),
-    row("tan",        |x, _, _| x.tan(),                    Y, |y, _, _| 1.0 + y * y, of(|y, _, _| y.affine(2.0, 0.0))),
-    row("log1p",      |x, _, _| x.ln_1p(),                  X, |x, _, _| 1.0 / (1.0 + x), of(|x, _, _| x.affine(1.0, 1.0).reciprocal().square().neg())),
-    row("expm1",      |x, _, _| x.exp_m1(),                 X, |x, _, _| x.exp(), of(|x, _, _| x.exp())),
+    series("cosh",       |x, _, _| x.cosh(),                   X, |x, _, _| x.sinh(), of(|x, _, _| x.cosh())),
+    series("sinh",       |x, _, _| x.sinh(),                   X, |x, _, _| x.cosh(), of(|x, _, _| x.sinh())),
+    series("tan",        |x, _, _| x.tan(),                    Y, |y, _, _| 1.0 + y * y, of(|y, _, _| y.affine(2.0, 0.0))),
+    series("log1p",      |x, _, _| x.ln_1p(),                  X, |x, _, _| 1.0 / (1.0 + x), of(|x, _, _| x.affine(1.0, 1.0).reciprocal().square().neg())),
+    series("expm1",      |x, _, _| x.exp_m1(),                 X, |x, _, _| x.exp(), of(|x, _, _| x.exp())),
     row("rsqrt",      |x, _, _| 1.0 / x.sqrt(),             Y, |y, _, _| -0.5 * y * (y * y), of(|y, _, _| y.square().affine(-1.5, 0.0))),
-    row("erf",        |x, _, _| wide(erf, x),               X, |x, _, _| wide(erf_derivative, x), of(curve::erf)),
-    row("gelu_exact", |x, _, _| wide(gelu_exact, x),        X, |x, _, _| wide(gelu_exact_derivative, x), of(curve::gelu_exact)),
+    series("erf",        |x, _, _| wide(erf, x),               X, |x, _, _| wide(erf_derivative, x), of(curve::erf)),
+    series("gelu_exact", |x, _, _| wide(gelu_exact, x),        X, |x, _, _| wide(gelu_exact_derivative, x), of(curve::gelu_exact)),
     row("relu6",      |x, _, _| clip(x, 0.0, 6.0),          Y, |y, _, _| if y <= 0.0 || y >= 6.0 { 0.0 } else { 1.0 }, FLAT),
-    row("selu",       |x, a, b| b * if x < 0.0 { a * x.exp_m1() } else { x }, X, |x, a, b| b * if x < 0.0 { a * x.exp() } else { 1.0 }, of(curve::selu)),
-    row("celu",       |x, a, _| if x < 0.0 { a * (x / a).exp_m1() } else { x }, X, |x, a, _| if x < 0.0 { (x / a).exp() } else { 1.0 }, of(curve::celu)),
+    series("selu",       |x, a, b| b * if x < 0.0 { a * x.exp_m1() } else { x }, X, |x, a, b| b * if x < 0.0 { a * x.exp() } else { 1.0 }, of(curve::selu)),
+    series("celu",       |x, a, _| if x < 0.0 { a * (x / a).exp_m1() } else { x }, X, |x, a, _| if x < 0.0 { (x / a).exp() } else { 1.0 }, of(curve::celu)),
     row("hard_sigmoid", |x, a, b| clip(a * x + b, 0.0, 1.0), X, hard_sigmoid_derivative, FLAT),
     row("hard_swish", |x, _, _| hard_swish(x),              X, |x, _, _| hard_swish_derivative(x), of(curve::hard_swish)),
     row("mish",       |x, _, _| mish(x),                    X, |x, _, _| mish_derivative(x), of(curve::mish)),
     row("softsign",   |x, _, _| if x.is_infinite() { x.signum() } else { x / (1.0 + x.abs()) }, X, |x, _, _| (1.0 + x.abs()).recip().powi(2), of(curve::softsign)),
-    row("logsigmoid", |x, _, _| x.min(0.0) - (-x.abs()).exp().ln_1p(), X, |x, _, _| logistic(-x), of(|x, a, b| curve::softplus(x, a, b).neg())),
+    series("logsigmoid", |x, _, _| x.min(0.0) - (-x.abs()).exp().ln_1p(), X, |x, _, _| logistic(-x), of(|x, a, b| curve::softplus(x, a, b).neg())),
     row("thresholded_relu", |x, a, _| if x <= a { 0.0 } else { x }, X, |x, a, _| if x <= a { 0.0 } else { 1.0 }, FLAT),
     row("shrink",     shrink,                               X, |x, _, b| if x < -b || x > b { 1.0 } else { 0.0 }, FLAT),
 ];
