@@ -15,6 +15,8 @@ mod integer;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
+mod optimizer_constants;
+pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
@@ -100,6 +102,7 @@ pub static ALL: &[&OpInfo] = &[
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
+    &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
