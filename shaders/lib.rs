@@ -77,6 +77,9 @@ shaders! {
     PACK = "pack", "Tensors copied to their places in an arena.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
-    REDUCE = "reduce", "Sums, extremes and their positions along axes.";
+    ARGMAX = "argmax", "Positions of extremes along an axis.";
+    CUMULATIVE = "cumulative", "Running sums and products along an axis.";
+    REDUCE = "reduce", "Sums, products and extremes along axes.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
+    SORT = "sort", "Sorting along an axis.";
 }

@@ -1,11 +1,13 @@
 //! The ops, one or one family a file, and their registry.
 
+pub mod argmax;
 pub mod batch_norm;
 pub mod binary;
 pub mod conv2d;
 mod conv2d_gpu;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative;
 mod fill;
 pub mod gather;
 mod gemm;
@@ -16,6 +18,8 @@ pub mod pool2d;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
+pub mod sort;
+mod statistics;
 pub mod unary;
 
 pub(crate) use fill::fill;
@@ -80,11 +84,13 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
+    &cumulative::INFO,
     &fill::INFO,
     &gather::INFO,
     &matmul::INFO,
@@ -94,5 +100,6 @@ pub static ALL: &[&OpInfo] = &[
     &random::INFO,
     &reduce::INFO,
     &softmax::INFO,
+    &sort::INFO,
     &unary::INFO,
 ];
