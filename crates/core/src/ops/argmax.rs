@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::ARGMAX;
 
-use super::reduce::{dims, number, over_axes};
+use super::reduce::{dims, in_words, over_axes, refuse_nothing};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
@@ -78,18 +78,11 @@ impl Op for ArgMax {
     }
 
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
-        let [outer, reduce, inner] = dims(x[0]);
-        let which = if self.smallest { "smallest" } else { "largest" };
-        match reduce {
-            0 if outer * inner > 0 => {
-                Err(ShapeError::new(format!("there is no {which} of no elements")).operand("x", x[0]))
-            }
-            _ => Ok(Shape::from([outer, inner])),
-        }
+        Ok(Shape::from([x[0][0], x[0][2]]))
     }
 
-    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        number(x[0]).map(|_| DType::U32)
+    fn dtype(&self, _: &[DType]) -> Result<DType, ShapeError> {
+        Ok(DType::U32)
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -161,7 +154,8 @@ pub(super) fn argmax_gpu(gpu: &mut Stream, x: &GpuView<'_>, dims: [usize; 3], y:
 
 #[track_caller]
 fn position(x: &Tensor, axis: isize, op: ArgMax) -> Tensor {
-    over_axes(x, op.name(), &[axis], false, op)
+    refuse_nothing(op.name(), if op.smallest { "smallest" } else { "largest" }, None, x, &[axis]);
+    over_axes(&in_words(x), op.name(), &[axis], false, op)
 }
 
 impl Tensor {

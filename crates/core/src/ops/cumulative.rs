@@ -14,7 +14,7 @@ use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::CUMULATIVE;
 
 use super::movement::axis_of;
-use super::reduce::{dims, number};
+use super::reduce::{dims, in_words};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
@@ -158,7 +158,7 @@ impl Op for Cumulative {
     }
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        number(x[0])
+        Ok(x[0])
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -280,11 +280,11 @@ fn along(x: &Tensor, axis: isize, kind: Kind, options: ScanOptions) -> Tensor {
     let op = Cumulative { kind, options };
     let axis = axis_of(op.name(), x, axis);
     let (outer, inner) = (x.shape()[..axis].iter().product(), x.shape()[axis + 1..].iter().product());
-    apply(op, &[&x.reshape([outer, x.shape()[axis], inner])]).reshape(x.shape())
+    apply(op, &[&in_words(x).reshape([outer, x.shape()[axis], inner])]).reshape(x.shape())
 }
 
 impl Tensor {
-    /// Running sums along an axis. Sums of integers wrap.
+    /// Running sums along an axis. Those of integers wrap, and those of bytes and conditions are `u32`.
     ///
     /// ```
     /// use tilegrad_core::{Device, Tensor};

@@ -1,8 +1,10 @@
 //! The ops, one or one family a file, and their registry.
 
-pub mod argmax;
+mod argmax;
 pub mod batch_norm;
 pub mod binary;
+mod cast;
+mod compare;
 pub mod conv2d;
 mod conv2d_gpu;
 pub mod copy;
@@ -11,6 +13,7 @@ pub mod cumulative;
 mod fill;
 pub mod gather;
 mod gemm;
+mod integer;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
@@ -18,9 +21,10 @@ pub mod pool2d;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
-pub mod sort;
+mod sort;
 mod statistics;
 pub mod unary;
+mod where_cond;
 
 pub(crate) use fill::fill;
 
@@ -87,12 +91,15 @@ pub static ALL: &[&OpInfo] = &[
     &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,
+    &cast::INFO,
+    &compare::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
     &cumulative::INFO,
     &fill::INFO,
     &gather::INFO,
+    &integer::INFO,
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
@@ -102,4 +109,5 @@ pub static ALL: &[&OpInfo] = &[
     &softmax::INFO,
     &sort::INFO,
     &unary::INFO,
+    &where_cond::INFO,
 ];

@@ -12,7 +12,7 @@ use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -97,7 +97,7 @@ impl Reduce {
             }
             Kind::Sum => par::map(y, |o| (sum(&mut column(o).map(f64::from)) * scale) as f32),
             Kind::Prod => par::map(y, |o| column(o).map(f64::from).product::<f64>() as f32),
-            Kind::Max | Kind::Min => par::map(y, |o| column(o).reduce(extreme).expect("`infer` refuses no elements")),
+            Kind::Max | Kind::Min => par::map(y, |o| column(o).reduce(extreme).expect("none are refused before")),
         }
     }
 
@@ -114,8 +114,8 @@ impl Reduce {
             let whole = match self.kind {
                 Kind::Sum => column.fold(0, i64::wrapping_add),
                 Kind::Prod => column.fold(1, i64::wrapping_mul),
-                Kind::Max => column.max().expect("`infer` refuses no elements"),
-                Kind::Min => column.min().expect("`infer` refuses no elements"),
+                Kind::Max => column.max().expect("none are refused before"),
+                Kind::Min => column.min().expect("none are refused before"),
             };
             if self.mean { narrow(narrow(whole).into() / reduce as i64) } else { narrow(whole) }
         });
@@ -151,15 +151,11 @@ impl Op for Reduce {
     }
 
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
-        let [outer, reduce, inner] = dims(x[0]);
-        if matches!(self.kind, Kind::Max | Kind::Min) && reduce == 0 && outer * inner > 0 {
-            return Err(ShapeError::new("there is no extreme of no elements").operand("x", x[0]));
-        }
-        Ok(Shape::from([outer, inner]))
+        Ok(Shape::from([x[0][0], x[0][2]]))
     }
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        number(x[0])
+        Ok(x[0])
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -226,7 +222,7 @@ impl Op for Reduce {
             }
             // Elements that tie for the extreme share its gradient.
             Kind::Max | Kind::Min => {
-                let hit = node.input(0).eq(&node.output().unsqueeze(1)).detach();
+                let hit = node.input(0).eq(&node.output().unsqueeze(1)).cast(DType::F32);
                 let ties = hit.sum_axes(&[1], true);
                 hit.mul(&dy.div(&ties))
             }
@@ -239,11 +235,12 @@ impl Op for Reduce {
     }
 }
 
-/// The type itself, if it is one of those that reductions and scans take.
-pub(super) fn number(x: DType) -> Result<DType, ShapeError> {
-    match x {
-        DType::F32 | DType::I32 | DType::U32 => Ok(x),
-        other => Err(ShapeError::new(format!("input 0 is {other}, expected f32, i32 or u32"))),
+/// The tensor in a type that the kernels of reductions, scans and sorts read: bytes and conditions as `u32`.
+#[track_caller]
+pub(super) fn in_words(x: &Tensor) -> Tensor {
+    match x.dtype() {
+        DType::F32 | DType::I32 | DType::U32 => x.clone(),
+        DType::U8 | DType::Bool => x.cast(DType::U32),
     }
 }
 
@@ -294,10 +291,43 @@ pub(super) fn count(name: &str, x: &Tensor, axes: &[isize]) -> usize {
     (0..x.rank()).filter(|&a| marked[a]).map(|a| x.shape()[a]).product()
 }
 
+/// Refuses to look for an extreme where there are no elements, unless none is asked for. `instead` is what takes an initial
+/// value.
+#[track_caller]
+pub(super) fn refuse_nothing(name: &str, which: &str, instead: Option<&str>, x: &Tensor, axes: &[isize]) {
+    let marked = marked(name, x, axes);
+    let wanted = (0..x.rank()).filter(|&a| !marked[a]).all(|a| x.shape()[a] > 0);
+    if wanted && x.len() == 0 {
+        let error = ShapeError::new(format!("there is no {which} of no elements")).operand("x", x.shape());
+        let help = instead.map(|i| format!("`{i}` takes a value for this case"));
+        fits(name, Err(help.into_iter().fold(error, ShapeError::help)))
+    }
+}
+
 #[track_caller]
 fn reduce(x: &Tensor, kind: Kind, mean: bool, axes: &[isize], keepdims: bool) -> Tensor {
     let op = Reduce { kind, mean };
-    over_axes(x, op.name(), axes, keepdims, op)
+    match kind {
+        Kind::Sum | Kind::Prod => {}
+        Kind::Max => refuse_nothing("max", "largest", Some("max_axes_from"), x, axes),
+        Kind::Min => refuse_nothing("min", "smallest", Some("min_axes_from"), x, axes),
+    }
+    let y = over_axes(&in_words(x), op.name(), axes, keepdims, op);
+    // An extreme is one of the elements; sums and products of bytes are larger.
+    if matches!(kind, Kind::Max | Kind::Min) { y.cast(x.dtype()) } else { y }
+}
+
+#[track_caller]
+fn from_initial<T: Element>(x: &Tensor, kind: Kind, axes: &[isize], keepdims: bool, initial: T) -> Tensor {
+    let name = Reduce { kind, mean: false }.name();
+    assert!(T::DTYPE == x.dtype(), "{name}: the initial value is {}, the tensor {}", T::DTYPE, x.dtype());
+    let initial = Tensor::new(&[initial], Shape::scalar(), x.device());
+    if count(name, x, axes) == 0 {
+        return initial.broadcast_to(x.sum_axes(axes, keepdims).shape());
+    }
+    let (y, initial) = (in_words(&reduce(x, kind, false, axes, keepdims)), in_words(&initial));
+    let y = if kind == Kind::Max { y.maximum(&initial) } else { y.minimum(&initial) };
+    y.cast(x.dtype())
 }
 
 impl Tensor {
@@ -311,7 +341,8 @@ impl Tensor {
         self.sum_axes(&self.all_axes(), false)
     }
 
-    /// Sums over some axes; 0 of no elements. With `keepdims` the axes stay, with length 1. Sums of integers wrap.
+    /// Sums over some axes; 0 of no elements. With `keepdims` the axes stay, with length 1. Sums of integers wrap;
+    /// those of bytes and conditions are `u32`, as in all reductions but `max` and `min`.
     ///
     /// # Panics
     /// When an axis is out of range or named twice, here and in the other reductions.
@@ -384,6 +415,21 @@ impl Tensor {
         reduce(self, Kind::Max, false, axes, keepdims)
     }
 
+    /// Largest of the elements over some axes and of `initial`, which is the result where there are none.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// let x = Tensor::zeros([2, 0], &Device::cpu());
+    /// assert_eq!(x.max_axes_from(&[1], false, f32::NEG_INFINITY).to_vec::<f32>().unwrap(), [f32::NEG_INFINITY; 2]);
+    /// ```
+    ///
+    /// # Panics
+    /// When an axis is out of range, or `initial` is of another type than the elements.
+    #[track_caller]
+    pub fn max_axes_from<T: Element>(&self, axes: &[isize], keepdims: bool, initial: T) -> Tensor {
+        from_initial(self, Kind::Max, axes, keepdims, initial)
+    }
+
     /// The smallest element, of rank 0. NaN if any is; elements that tie share the gradient.
     #[track_caller]
     pub fn min(&self) -> Tensor {
@@ -397,6 +443,15 @@ impl Tensor {
     #[track_caller]
     pub fn min_axes(&self, axes: &[isize], keepdims: bool) -> Tensor {
         reduce(self, Kind::Min, false, axes, keepdims)
+    }
+
+    /// Smallest of the elements over some axes and of `initial`, which is the result where there are none.
+    ///
+    /// # Panics
+    /// When an axis is out of range, or `initial` is of another type than the elements.
+    #[track_caller]
+    pub fn min_axes_from<T: Element>(&self, axes: &[isize], keepdims: bool, initial: T) -> Tensor {
+        from_initial(self, Kind::Min, axes, keepdims, initial)
     }
 
     /// Summed over the axes that broadcasting `shape` to this tensor's shape would stretch: what the gradient of a

@@ -10,7 +10,7 @@ use tilegrad_shaders::SORT;
 
 use super::argmax::{nan_last, numbers, type_of_order};
 use super::movement::axis_of;
-use super::reduce::{dims, number};
+use super::reduce::{dims, in_words};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
@@ -76,8 +76,8 @@ impl Op for ArgSort {
         Ok(*x[0])
     }
 
-    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        number(x[0]).map(|_| DType::U32)
+    fn dtype(&self, _: &[DType]) -> Result<DType, ShapeError> {
+        Ok(DType::U32)
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -131,7 +131,7 @@ struct Reorder {
 }
 
 impl Reorder {
-    fn cpu_words<T: Element>(&self, x: &CpuView<'_>, order: &[u32], y: &mut CpuViewMut<'_>) {
+    fn cpu_words<T: Element + Pod>(&self, x: &CpuView<'_>, order: &[u32], y: &mut CpuViewMut<'_>) {
         let ([_, n, inner], x) = (dims(x.shape()), x.slice::<T>());
         par::rows(y.slice::<T>(), n * inner, n * inner, |outer, y: &mut [T]| {
             let first = outer * n * inner;
@@ -154,7 +154,7 @@ impl Op for Reorder {
     }
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        number(x[0])
+        Ok(x[0])
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -185,6 +185,14 @@ impl Op for Reorder {
     }
 }
 
+/// As `(outer, n, inner)`, with the axis in the middle.
+#[track_caller]
+fn three_axes(op: &str, x: &Tensor, axis: isize) -> Tensor {
+    let axis = axis_of(op, x, axis);
+    let (outer, inner) = (x.shape()[..axis].iter().product(), x.shape()[axis + 1..].iter().product());
+    in_words(x).reshape([outer, x.shape()[axis], inner])
+}
+
 impl Tensor {
     /// The elements in order along an axis, and the position (`u32`) that each came from. Equal elements keep their order;
     /// NaN counts as the largest number. A scalar has no axis to sort along.
@@ -200,11 +208,10 @@ impl Tensor {
     /// When the axis is out of range.
     #[track_caller]
     pub fn sort(&self, axis: isize, descending: bool) -> (Tensor, Tensor) {
-        let at = axis_of("sort", self, axis);
-        let (outer, inner) = (self.shape()[..at].iter().product(), self.shape()[at + 1..].iter().product());
-        let x = self.reshape([outer, self.shape()[at], inner]);
+        let x = three_axes("sort", self, axis);
         let order = apply(ArgSort { descending }, &[&x]);
-        (apply(Reorder { back: false }, &[&x, &order]).reshape(self.shape()), order.reshape(self.shape()))
+        let values = apply(Reorder { back: false }, &[&x, &order]).cast(self.dtype());
+        (values.reshape(self.shape()), order.reshape(self.shape()))
     }
 
     /// The positions (`u32`) that [`Tensor::sort`] gives.
@@ -213,9 +220,7 @@ impl Tensor {
     /// When the axis is out of range.
     #[track_caller]
     pub fn argsort(&self, axis: isize, descending: bool) -> Tensor {
-        let at = axis_of("argsort", self, axis);
-        let (outer, inner) = (self.shape()[..at].iter().product(), self.shape()[at + 1..].iter().product());
-        apply(ArgSort { descending }, &[&self.reshape([outer, self.shape()[at], inner])]).reshape(self.shape())
+        apply(ArgSort { descending }, &[&three_axes("argsort", self, axis)]).reshape(self.shape())
     }
 
     /// The `k` largest (or smallest) elements along an axis, in order, and their positions (`u32`). Of equal elements the
