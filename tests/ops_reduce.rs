@@ -72,7 +72,7 @@ fn values_are_those_of_numpy() {
         near(x.var_axes(&[1], false, 1), &[2.333_333_3, 6.583_333_5]);
         near(x.std_axes(&[1], false, 0), &[1.247_219_1, 2.094_967_6]);
         near(x.std(1), &[2.332_738]);
-        near(x.logsumexp_axes(&[1], false), &[4.169_846, 2.207_042_5]);
+        near(x.logsumexp_axes(&[1], false), &[4.169_846, 2.206_907]);
         assert_eq!(x.argmin(1).to_vec::<u32>().unwrap(), [0, 0]);
         assert_eq!(x.argmin(0).to_vec::<u32>().unwrap(), [1, 1, 1]);
     }
