@@ -5,8 +5,11 @@ pub mod batch_norm;
 pub mod binary;
 mod cast;
 mod compare;
-pub mod conv2d;
+mod conv2d;
 mod conv2d_gpu;
+mod conv_nd;
+pub mod conv_options;
+pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
 pub mod cumulative;
@@ -17,6 +20,8 @@ mod integer;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
+mod optimizer_constants;
+pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
@@ -103,6 +108,7 @@ pub static ALL: &[&OpInfo] = &[
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
+    &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
