@@ -10,24 +10,56 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     let binary = |f: fn(&Tensor, &Tensor) -> Tensor| Ok(f(case.input("a")?, case.input("b")?));
     Some(match case.op() {
         "abs" => unary(Tensor::abs),
+        "acos" => unary(Tensor::acos),
+        "acosh" => unary(Tensor::acosh),
         "affine" => with(&|x| x.affine(case.float("scale", 1.0), case.float("shift", 0.0))),
+        "asin" => unary(Tensor::asin),
+        "asinh" => unary(Tensor::asinh),
+        "atan" => unary(Tensor::atan),
+        "atanh" => unary(Tensor::atanh),
+        "ceil" => unary(Tensor::ceil),
+        "celu" => with(&|x| x.celu(case.float("alpha", 1.0))),
+        "clip" | "clamp" => clip(case),
         "cos" => unary(Tensor::cos),
+        "cosh" => unary(Tensor::cosh),
         "elu" => with(&|x| x.elu(case.float("alpha", 1.0))),
+        "erf" => unary(Tensor::erf),
         "exp" => unary(Tensor::exp),
+        "expm1" => unary(Tensor::expm1),
+        "floor" => unary(Tensor::floor),
+        "gelu" => gelu(case),
+        "gelu_erf" | "gelu_exact" => unary(Tensor::gelu_exact),
         "gelu_tanh" => unary(Tensor::gelu),
+        "hard_sigmoid" => unary(Tensor::hard_sigmoid),
+        "hard_swish" | "hard_silu" => unary(Tensor::hard_swish),
+        "hard_tanh" | "hardtanh" => with(&|x| x.clip(case.float("min", -1.0), case.float("max", 1.0))),
         "leaky_relu" => leaky_relu(case),
         "log" => unary(Tensor::log),
+        "log1p" => unary(Tensor::log1p),
+        "logsigmoid" | "log_sigmoid" => unary(Tensor::logsigmoid),
+        "mish" => unary(Tensor::mish),
         "neg" => unary(Tensor::neg),
+        "prelu" => prelu(case),
         "reciprocal" => unary(Tensor::reciprocal),
         "relu" => unary(Tensor::relu),
+        "relu6" => unary(Tensor::relu6),
+        "round" => unary(Tensor::round),
+        "rsqrt" => unary(Tensor::rsqrt),
+        "selu" => unary(Tensor::selu),
+        "shrink" => with(&|x| x.shrink(case.float("bias", 0.0), case.float("lambd", case.float("lambda", 0.5)))),
         "sigmoid" => unary(Tensor::sigmoid),
-        "silu" | "swish" => unary(Tensor::swish),
+        "sign" => unary(Tensor::sign),
+        "silu" | "swish" => unary(Tensor::silu),
         "sin" => unary(Tensor::sin),
+        "sinh" => unary(Tensor::sinh),
         "softplus" => unary(Tensor::softplus),
+        "softsign" | "soft_sign" => unary(Tensor::softsign),
         "sqrt" => unary(Tensor::sqrt),
         "square" => unary(Tensor::square),
+        "tan" => unary(Tensor::tan),
         "tanh" => unary(Tensor::tanh),
-        "clip" | "clamp" => clip(case),
+        "thresholded_relu" => with(&|x| x.thresholded_relu(case.float("alpha", 1.0))),
+        "trunc" => unary(Tensor::trunc),
         "pow" if !case.has("x") => binary(Tensor::pow),
         "pow" | "powf" => power(case),
         "add" => binary(Tensor::add),
@@ -38,10 +70,27 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "minimum" => binary(Tensor::minimum),
         "fmod" => binary(Tensor::fmod),
         "mod" | "remainder" => binary(Tensor::remainder),
-        "matmul" => binary(Tensor::matmul),
+        "matmul" | "bmm" => binary(Tensor::matmul),
         "where" | "select" => choose(case),
         _ => return None,
     })
+}
+
+/// JAX's default is the approximation.
+fn gelu(case: &Case) -> Outcome<Tensor> {
+    let approximate = match case.text("approximate", "tanh") {
+        "none" => false,
+        _ => case.flag("approximate", true),
+    };
+    let x = case.input("x")?;
+    Ok(if approximate { x.gelu() } else { x.gelu_exact() })
+}
+
+fn prelu(case: &Case) -> Outcome<Tensor> {
+    match case.optional(&["a", "alpha", "slope", "w"]) {
+        Some(slope) => Ok(case.input("x")?.prelu(slope)),
+        None => unsupported("prelu without slopes"),
+    }
 }
 
 fn leaky_relu(case: &Case) -> Outcome<Tensor> {
