@@ -154,6 +154,12 @@ impl<'a> CpuView<'a> {
         self.buffer.as_slice()
     }
 
+    /// The whole buffer as some type of the same size: for ops that move elements of any type.
+    pub fn bits<T: Element>(&self) -> &'a [T] {
+        assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
+        self.buffer.as_slice()
+    }
+
     /// The shape.
     pub fn shape(&self) -> &Shape {
         &self.layout.shape
@@ -175,6 +181,12 @@ impl CpuViewMut<'_> {
     /// When the output is of another type.
     pub fn slice<T: Element>(&mut self) -> &mut [T] {
         assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+        &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
+    }
+
+    /// The elements as some type of the same size: for ops that move elements of any type.
+    pub fn bits<T: Element>(&mut self) -> &mut [T] {
+        assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
     }
 
@@ -237,6 +249,7 @@ pub fn apply_all(op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
 }
 
 /// Applies an op without inputs: fills and random numbers.
+#[track_caller]
 pub fn create(device: &Device, op: impl Op) -> Tensor {
     apply_on(device, op, &[]).0
 }
@@ -259,6 +272,7 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
             Tensor::from_parts(x[0].storage().clone(), layout, dtype, device)
         }
         None => {
+            fits(op.name(), there_is_room(device, &shape, dtype));
             let aux = op.aux(&shapes);
             let x: Vec<Tensor> = x.iter().enumerate().map(|(i, &t)| readable(&op, i, t)).collect();
             let mut y = allocate_and_run(&op, device, &x, shape, dtype, &aux);
@@ -282,6 +296,25 @@ pub(crate) fn fits<T>(op: &str, checked: Result<T, ShapeError>) -> T {
         Ok(value) => value,
         Err(error) => panic!("{}", error.of(op)),
     }
+}
+
+/// Refuses a result whose bytes nobody can count, or that the computer's memory does not hold: Rust would end the program
+/// there. A GPU that has not enough gives an error when the tensor is read.
+fn there_is_room(device: &Device, shape: &Shape, dtype: DType) -> Result<(), ShapeError> {
+    const LARGE: usize = 1 << 28; // elements
+    if shape.len() < LARGE {
+        return Ok(());
+    }
+    let bytes = shape.len().checked_mul(dtype.size()).filter(|&bytes| bytes <= isize::MAX as usize);
+    let Some(bytes) = bytes else {
+        return Err(ShapeError::new(format!("a result {shape} of {dtype} has more bytes than can be addressed")));
+    };
+    if !device.is_gpu() && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+        return Err(ShapeError::new(format!(
+            "there is no memory for a result {shape} of {dtype}, which has {bytes} bytes"
+        )));
+    }
+    Ok(())
 }
 
 #[track_caller]

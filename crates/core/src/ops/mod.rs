@@ -1,21 +1,32 @@
 //! The ops, one or one family a file, and their registry.
 
+mod axes;
 pub mod batch_norm;
 pub mod binary;
+pub mod blocks;
 pub mod conv2d;
 mod conv2d_gpu;
 pub mod copy;
 pub mod cross_entropy;
 mod fill;
+pub mod flip;
 pub mod gather;
+mod gather_axis;
+mod gather_nd;
 mod gemm;
+mod join;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
+mod pad;
 pub mod pool2d;
 pub mod random;
+mod ranges;
 pub mod reduce;
+pub mod scatter;
+mod select;
 pub mod softmax;
+mod tile;
 pub mod unary;
 
 pub(crate) use fill::fill;
@@ -86,13 +97,18 @@ pub static ALL: &[&OpInfo] = &[
     &copy::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
+    &flip::INFO,
     &gather::INFO,
+    &gather_axis::INFO,
+    &gather_nd::INFO,
+    &join::INFO,
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &scatter::INFO,
     &softmax::INFO,
     &unary::INFO,
 ];
