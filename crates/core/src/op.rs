@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bytemuck::Pod;
+
 use crate::cpu::HostBuffer;
 use crate::debug;
 use crate::device::{Device, Kind};
@@ -128,6 +130,12 @@ impl Saves {
     }
 }
 
+/// CPU code reads and writes conditions as their bytes.
+fn check_element<T: Element>(dtype: DType) {
+    let reads = T::DTYPE == dtype || (T::DTYPE, dtype) == (DType::U8, DType::Bool);
+    assert!(reads, "kernel and tensor disagree on the element type ({} and {dtype})", T::DTYPE);
+}
+
 /// An input on the CPU.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuView<'a> {
@@ -143,19 +151,19 @@ impl<'a> CpuView<'a> {
     ///
     /// # Panics
     /// When the input is of another type, or strided (an op that [takes](Op::takes) strided inputs uses [`CpuView::buffer`]).
-    pub fn slice<T: Element>(&self) -> &'a [T] {
+    pub fn slice<T: Element + Pod>(&self) -> &'a [T] {
         debug_assert!(self.layout.is_contiguous());
         &self.buffer::<T>()[self.layout.offset..][..self.layout.shape.len()]
     }
 
     /// The whole buffer, to be indexed through the layout.
-    pub fn buffer<T: Element>(&self) -> &'a [T] {
-        assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+    pub fn buffer<T: Element + Pod>(&self) -> &'a [T] {
+        check_element::<T>(self.dtype);
         self.buffer.as_slice()
     }
 
     /// The whole buffer as some type of the same size: for ops that move elements of any type.
-    pub fn bits<T: Element>(&self) -> &'a [T] {
+    pub fn bits<T: Element + Pod>(&self) -> &'a [T] {
         assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
         self.buffer.as_slice()
     }
@@ -179,13 +187,13 @@ impl CpuViewMut<'_> {
     ///
     /// # Panics
     /// When the output is of another type.
-    pub fn slice<T: Element>(&mut self) -> &mut [T] {
-        assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+    pub fn slice<T: Element + Pod>(&mut self) -> &mut [T] {
+        check_element::<T>(self.dtype);
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
     }
 
     /// The elements as some type of the same size: for ops that move elements of any type.
-    pub fn bits<T: Element>(&mut self) -> &mut [T] {
+    pub fn bits<T: Element + Pod>(&mut self) -> &mut [T] {
         assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
     }
@@ -193,6 +201,11 @@ impl CpuViewMut<'_> {
     /// The shape.
     pub fn shape(&self) -> Shape {
         self.layout.shape
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 }
 
@@ -272,7 +285,6 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
             Tensor::from_parts(x[0].storage().clone(), layout, dtype, device)
         }
         None => {
-            fits(op.name(), there_is_room(device, &shape, dtype));
             let aux = op.aux(&shapes);
             let x: Vec<Tensor> = x.iter().enumerate().map(|(i, &t)| readable(&op, i, t)).collect();
             let mut y = allocate_and_run(&op, device, &x, shape, dtype, &aux);
@@ -296,25 +308,6 @@ pub(crate) fn fits<T>(op: &str, checked: Result<T, ShapeError>) -> T {
         Ok(value) => value,
         Err(error) => panic!("{}", error.of(op)),
     }
-}
-
-/// Refuses a result whose bytes nobody can count, or that the computer's memory does not hold: Rust would end the program
-/// there. A GPU that has not enough gives an error when the tensor is read.
-fn there_is_room(device: &Device, shape: &Shape, dtype: DType) -> Result<(), ShapeError> {
-    const LARGE: usize = 1 << 28; // elements
-    if shape.len() < LARGE {
-        return Ok(());
-    }
-    let bytes = shape.len().checked_mul(dtype.size()).filter(|&bytes| bytes <= isize::MAX as usize);
-    let Some(bytes) = bytes else {
-        return Err(ShapeError::new(format!("a result {shape} of {dtype} has more bytes than can be addressed")));
-    };
-    if !device.is_gpu() && Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
-        return Err(ShapeError::new(format!(
-            "there is no memory for a result {shape} of {dtype}, which has {bytes} bytes"
-        )));
-    }
-    Ok(())
 }
 
 #[track_caller]

@@ -72,7 +72,7 @@ struct GatherAxis {
 }
 
 impl GatherAxis {
-    fn copy<T: Element>(&self, x: &CpuView<'_>, index: &CpuView<'_>, y: &mut [T], fill: T) {
+    fn copy<T: Element + Pod>(&self, x: &CpuView<'_>, index: &CpuView<'_>, y: &mut [T], fill: T) {
         let (n, picks, inner) = (x.shape()[1], index.shape()[1], x.shape()[2]);
         let (x, all, l) = (&x.bits::<T>()[x.layout.offset..], index.bits::<u32>(), index.layout);
         par::map(y, |at| {

@@ -56,13 +56,14 @@ impl Op for Concat {
                 let problem = format!("tensor {i} differs from tensor 0 outside axis {}", self.axis);
                 return Err(ShapeError::new(problem).operand("tensor 0", x[0]).operand(&format!("tensor {i}"), s));
             }
-            total = total.checked_add(s[self.axis]).ok_or_else(|| too_long(self.axis))?;
+            total = total.saturating_add(s[self.axis]);
         }
-        let elements = x[0].iter().enumerate().map(|(a, &d)| if a == self.axis { total } else { d });
-        match elements.clone().try_fold(1usize, usize::checked_mul) {
-            Some(_) => Ok(Shape::new(&elements.collect::<Vec<_>>())),
-            None => Err(too_long(self.axis)),
+        // Views that repeat an element may be longer than any memory, and their sum longer than any shape.
+        let others: usize = (0..x[0].rank()).filter(|&a| a != self.axis).map(|a| x[0][a]).product();
+        if total.saturating_mul(others) > isize::MAX as usize / 4 {
+            return Err(ShapeError::new(format!("axis {} would be too long for any memory", self.axis)));
         }
+        Ok(x[0].with(self.axis, total))
     }
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
@@ -142,10 +143,6 @@ impl Concat {
             start += count;
         }
     }
-}
-
-fn too_long(axis: usize) -> ShapeError {
-    ShapeError::new(format!("axis {axis} would make more elements than a {}-bit count can hold", usize::BITS))
 }
 
 impl Tensor {

@@ -4,8 +4,13 @@ mod axes;
 pub mod batch_norm;
 pub mod binary;
 pub mod blocks;
-pub mod conv2d;
+mod cast;
+mod compare;
+mod conv2d;
 mod conv2d_gpu;
+mod conv_nd;
+pub mod conv_options;
+pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
 mod fill;
@@ -14,10 +19,13 @@ pub mod gather;
 mod gather_axis;
 mod gather_nd;
 mod gemm;
+mod integer;
 mod join;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
+mod optimizer_constants;
+pub mod pack;
 mod pad;
 pub mod pool2d;
 pub mod random;
@@ -28,6 +36,7 @@ mod select;
 pub mod softmax;
 mod tile;
 pub mod unary;
+mod where_cond;
 
 pub(crate) use fill::fill;
 
@@ -93,6 +102,8 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 pub static ALL: &[&OpInfo] = &[
     &batch_norm::INFO,
     &binary::INFO,
+    &cast::INFO,
+    &compare::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
@@ -101,14 +112,17 @@ pub static ALL: &[&OpInfo] = &[
     &gather::INFO,
     &gather_axis::INFO,
     &gather_nd::INFO,
+    &integer::INFO,
     &join::INFO,
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
+    &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
     &scatter::INFO,
     &softmax::INFO,
     &unary::INFO,
+    &where_cond::INFO,
 ];

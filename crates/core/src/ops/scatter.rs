@@ -75,7 +75,7 @@ const LAST_LAUNCH: u32 = 2;
 const PICKS_A_LAUNCH: u32 = 1 << 15;
 
 /// The rule on the CPU, for each element type.
-fn scatter_cpu<T: Element>(
+fn scatter_cpu<T: Element + Pod>(
     (n, index, src): (usize, &CpuView<'_>, &CpuView<'_>),
     y: &mut [T],
     rule: impl Fn(T, T) -> T,
@@ -97,8 +97,13 @@ fn extreme(a: f32, b: f32, wins: fn(&f32, &f32) -> bool) -> f32 {
 }
 
 impl ScatterMode {
+    /// Of true and false, a sum is whether either is true; the others are what they are of 1 and 0.
+    fn of(self, dtype: DType) -> ScatterMode {
+        if self == ScatterMode::Add && dtype == DType::Bool { ScatterMode::Max } else { self }
+    }
+
     fn cpu(self, parts: (usize, &CpuView<'_>, &CpuView<'_>), y: &mut CpuViewMut<'_>, dtype: DType) {
-        match (self, dtype) {
+        match (self.of(dtype), dtype) {
             (ScatterMode::Replace, _) if dtype.size() == 1 => scatter_cpu(parts, y.bits::<u8>(), |_, b| b),
             (ScatterMode::Replace, _) => scatter_cpu(parts, y.bits::<u32>(), |_, b| b),
             (ScatterMode::Add, DType::F32) => scatter_cpu(parts, y.slice::<f32>(), |a, b| a + b),
@@ -156,7 +161,7 @@ impl ScatterMode {
                 kernel: Kernel {
                     shader: &SCATTER,
                     entry: if bytes { "scatter_bytes" } else { "scatter_words" },
-                    constants: &[("RULE", self as u32), ("KIND", kind)],
+                    constants: &[("RULE", self.of(y.dtype) as u32), ("KIND", kind)],
                 },
                 inputs: &[x.unwrap_or(src).buffer, index.buffer, src.buffer],
                 outputs: &[y.buffer],
@@ -215,21 +220,21 @@ impl Op for Scatter {
         let [of_x, of_src] = match self.0 {
             ScatterMode::Add => [Some(dy.clone()), node.needs(2).then(|| gather_or_zero(dy, index))],
             ScatterMode::Replace => {
+                let zero = |dy: &Tensor| Tensor::scalar(0.0, dy.device());
                 let replaced = |dy: &Tensor| {
-                    let zero = Tensor::scalar(0.0, dy.device()).broadcast_to(index.shape());
-                    apply(Scatter(ScatterMode::Replace), &[dy, index, &zero])
+                    apply(Scatter(ScatterMode::Replace), &[dy, index, &zero(dy).broadcast_to(index.shape())])
                 };
                 [
                     node.needs(0).then(|| replaced(dy)),
-                    node.needs(2).then(|| stays(index, dy.shape()).mul(&gather_or_zero(dy, index))),
+                    node.needs(2).then(|| stays(index, dy.shape()).where_cond(&gather_or_zero(dy, index), &zero(dy))),
                 ]
             }
             ScatterMode::Mul => product_backward(node, dy).map(Some),
             // Elements that tie for the extreme share its gradient.
             ScatterMode::Max | ScatterMode::Min => {
                 let y = node.output();
-                let of_x = node.input(0).eq(&y).detach();
-                let of_src = node.input(2).eq(&gather_or_zero(&y, index)).detach();
+                let of_x = node.input(0).eq(&y).cast(DType::F32);
+                let of_src = node.input(2).eq(&gather_or_zero(&y, index)).cast(DType::F32);
                 let ties = apply(Scatter(ScatterMode::Add), &[&of_x, index, &of_src]);
                 let share = dy.div(&ties);
                 [Some(of_x.mul(&share)), Some(of_src.mul(&gather_or_zero(&share, index)))]
@@ -244,14 +249,14 @@ impl Op for Scatter {
     }
 }
 
-/// 1 for each element of an index that is the last one to go to its place, else 0.
+/// Whether each element of an index is the last one to go to its place.
 fn stays(index: &Tensor, y: &Shape) -> Tensor {
     let none = Tensor::scalar(-1.0, index.device()).broadcast_to(y);
     let picks = index.shape()[1];
     let order = Tensor::arange(0.0, picks as f32, 1.0, index.device());
     let order = order.reshape([1, picks, 1]).broadcast_to(index.shape());
     let last = apply(Scatter(ScatterMode::Replace), &[&none, index, &order]);
-    gather_or_zero(&last, index).eq(&order).detach()
+    gather_or_zero(&last, index).eq(&order)
 }
 
 /// Gradients of a scatter that multiplies: `dy` times the product of all other factors. Where a factor is 0 it can't be
@@ -260,14 +265,15 @@ fn product_backward(node: &Node, dy: &Tensor) -> [Tensor; 2] {
     let (x, index, src) = (node.input(0), node.input(1), node.input(2));
     let mul = |x: &Tensor, src: &Tensor| apply(Scatter(ScatterMode::Mul), &[x, index, src]);
     let of_x = dy.mul(&mul(&x.ones_like(), src));
-    let zero = Tensor::scalar(0.0, dy.device());
-    let (x_is_0, src_is_0) = (x.eq(&zero).detach(), src.eq(&zero).detach());
-    let zeros = apply(Scatter(ScatterMode::Add), &[&x_is_0, index, &src_is_0]);
-    let only_one = zeros.eq(&zero.affine(1.0, 1.0)).detach();
-    // With a 1 in place of each 0.
-    let nonzero = mul(&x.add(&x_is_0), &src.add(&src_is_0)).mul(&only_one);
-    let others = gather_or_zero(&node.output(), index).div(&src.add(&src_is_0));
-    let others = others.add(&src_is_0.mul(&gather_or_zero(&nonzero, index)));
+    let (zero, one) = (Tensor::scalar(0.0, dy.device()), Tensor::scalar(1.0, dy.device()));
+    let (x_is_0, src_is_0) = (x.eq(&zero), src.eq(&zero));
+    let zeros = [&x_is_0, &src_is_0].map(|is_0| is_0.cast(DType::F32));
+    let zeros = apply(Scatter(ScatterMode::Add), &[&zeros[0], index, &zeros[1]]);
+    let src_or_1 = src_is_0.where_cond(&one, src);
+    let product = mul(&x_is_0.where_cond(&one, x), &src_or_1);
+    let product = zeros.eq(&one).where_cond(&product, &zero);
+    let divided = gather_or_zero(&node.output(), index).div(&src_or_1);
+    let others = src_is_0.where_cond(&gather_or_zero(&product, index), &divided);
     [of_x, gather_or_zero(dy, index).mul(&others)]
 }
 

@@ -10,19 +10,9 @@ use crate::error::Result;
 use crate::shape::ShapeError;
 use crate::tensor::Tensor;
 
-/// Which elements are not 0, in row-major order. NaN is not 0.
-fn read_mask(x: &Tensor) -> Result<Vec<bool>> {
-    Ok(match x.dtype() {
-        DType::F32 => x.to_vec::<f32>()?.iter().map(|v| *v != 0.0).collect(),
-        DType::I32 => x.to_vec::<i32>()?.iter().map(|v| *v != 0).collect(),
-        DType::U32 => x.to_vec::<u32>()?.iter().map(|v| *v != 0).collect(),
-        DType::U8 => x.to_vec::<u8>()?.iter().map(|v| *v != 0).collect(),
-    })
-}
-
-/// Positions of the elements that are not 0.
+/// Positions of the elements that are not 0, in row-major order. NaN is not 0.
 fn chosen(mask: &Tensor) -> Result<Vec<u32>> {
-    let mask = read_mask(mask)?;
+    let mask = mask.cast(DType::Bool).to_vec::<bool>()?;
     Ok((0..).zip(mask).filter_map(|(i, chosen)| chosen.then_some(i)).collect())
 }
 

@@ -1,10 +1,8 @@
 //! Repeated elements: tile and repeat_interleave. A view that repeats an axis of length 1, and a reshape that copies it.
 
 use super::movement::axis_of;
-use crate::shape::{Shape, ShapeError};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
-
-use super::movement::refuse;
 
 impl Tensor {
     /// The whole tensor repeated along each axis, as numpy's `tile`: with fewer `repeats` than axes they belong to the last
@@ -25,7 +23,7 @@ impl Tensor {
         let rank = self.rank().max(repeats.len());
         let dims: Vec<usize> = [&vec![1; rank - self.rank()][..], self.shape()].concat();
         let repeats: Vec<usize> = [&vec![1; rank - repeats.len()][..], repeats].concat();
-        let whole = repeated("tile", self, &dims, &repeats);
+        let whole = repeated(&dims, &repeats);
         let mut y = self.reshape(&dims);
         // From the last axis on, so that what is copied twice is the smaller one.
         for axis in (0..rank).rev().filter(|&a| repeats[a] != 1) {
@@ -46,20 +44,13 @@ impl Tensor {
         let (outer, inner) = (self.shape()[..=axis].iter().product(), self.shape()[axis + 1..].iter().product());
         let mut times = vec![1; self.rank()];
         times[axis] = repeats;
-        let whole = repeated("repeat_interleave", self, self.shape(), &times);
+        let whole = repeated(self.shape(), &times);
         self.reshape([outer, 1, inner]).broadcast_to([outer, repeats, inner]).reshape(whole)
     }
 }
 
-/// The shape `dims * repeats`.
+/// The shape `dims * repeats`; what can't be counted makes none.
 #[track_caller]
-fn repeated(op: &str, x: &Tensor, dims: &[usize], repeats: &[usize]) -> Shape {
-    let whole: Option<Vec<usize>> = dims.iter().zip(repeats).map(|(d, r)| d.checked_mul(*r)).collect();
-    match whole {
-        Some(whole) => Shape::new(&whole),
-        None => {
-            let problem = format!("repeats {repeats:?} give more elements than a {}-bit count can hold", usize::BITS);
-            refuse(op, ShapeError::new(problem).operand("x", x.shape()))
-        }
-    }
+fn repeated(dims: &[usize], repeats: &[usize]) -> Shape {
+    Shape::new(&dims.iter().zip(repeats).map(|(d, r)| d.saturating_mul(*r)).collect::<Vec<_>>())
 }
