@@ -15,7 +15,7 @@ mod fill;
 pub mod gather;
 mod gemm;
 mod integer;
-mod matmul;
+pub mod matmul;
 pub mod movement;
 pub mod optimizer;
 mod optimizer_constants;
@@ -23,6 +23,8 @@ pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
+mod resample;
+pub mod resize;
 pub mod softmax;
 pub mod unary;
 mod where_cond;
@@ -106,6 +108,7 @@ pub static ALL: &[&OpInfo] = &[
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &resample::INFO,
     &softmax::INFO,
     &unary::INFO,
     &where_cond::INFO,
