@@ -28,6 +28,7 @@ pub use ops::conv_options::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvAlg
 pub use ops::conv_transpose::{
     ConvTranspose1dOptions, ConvTranspose2dOptions, ConvTranspose3dOptions, ConvTransposeOptions, conv_transpose_shape,
 };
+pub use ops::cumulative::ScanOptions;
 pub use ops::matmul::GemmOptions;
 pub use ops::random::{RandomKey, Rng};
 pub use ops::resize::{AspectRatio, Coordinates, Interpolation, Nearest, ResizeOptions, ResizeTo};

@@ -1,5 +1,6 @@
 //! The ops, one or one family a file, and their registry.
 
+mod argmax;
 pub mod batch_norm;
 pub mod binary;
 mod cast;
@@ -11,6 +12,7 @@ pub mod conv_options;
 pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative;
 mod fill;
 pub mod gather;
 mod gemm;
@@ -26,6 +28,8 @@ pub mod reduce;
 mod resample;
 pub mod resize;
 pub mod softmax;
+mod sort;
+mod statistics;
 pub mod unary;
 mod where_cond;
 
@@ -91,6 +95,7 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,
     &cast::INFO,
@@ -98,6 +103,7 @@ pub static ALL: &[&OpInfo] = &[
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
+    &cumulative::INFO,
     &fill::INFO,
     &gather::INFO,
     &integer::INFO,
@@ -110,6 +116,7 @@ pub static ALL: &[&OpInfo] = &[
     &reduce::INFO,
     &resample::INFO,
     &softmax::INFO,
+    &sort::INFO,
     &unary::INFO,
     &where_cond::INFO,
 ];
