@@ -151,7 +151,7 @@ fn dense_layers_fuse_bias_and_activation() {
 #[test]
 fn views_and_empty_products() {
     check("slices", &pair(&[6, 9], &[9, 8]), |x| x[0].slice(&[1..4, 2..7]).matmul(&x[1].slice(&[3..8, 1..7])));
-    for device in common::devices() {
+    for device in devices() {
         let zero = |shape: &[usize]| Tensor::zeros(shape, &device);
         assert_eq!(zero(&[2, 0]).matmul(&zero(&[0, 3])).to_vec::<f32>().unwrap(), [0.0; 6]);
         assert_eq!(zero(&[0, 4]).matmul(&zero(&[4, 3])).shape()[..], [0, 3]);
