@@ -31,6 +31,9 @@ pub mod softmax;
 mod sort;
 mod statistics;
 pub mod unary;
+mod unary_curve;
+mod unary_methods;
+mod unary_table;
 mod where_cond;
 
 pub(crate) use fill::fill;
