@@ -29,8 +29,11 @@ pub use ops::conv_options::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvAlg
 pub use ops::conv_transpose::{
     ConvTranspose1dOptions, ConvTranspose2dOptions, ConvTranspose3dOptions, ConvTransposeOptions, conv_transpose_shape,
 };
+pub use ops::cumulative::ScanOptions;
 pub use ops::flip::SliceRange;
+pub use ops::matmul::GemmOptions;
 pub use ops::random::{RandomKey, Rng};
+pub use ops::resize::{AspectRatio, Coordinates, Interpolation, Nearest, ResizeOptions, ResizeTo};
 pub use ops::scatter::ScatterMode;
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};

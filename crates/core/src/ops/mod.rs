@@ -1,5 +1,6 @@
 //! The ops, one or one family a file, and their registry.
 
+mod argmax;
 mod axes;
 pub mod batch_norm;
 pub mod binary;
@@ -13,6 +14,7 @@ pub mod conv_options;
 pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative;
 mod fill;
 pub mod flip;
 pub mod gather;
@@ -21,7 +23,7 @@ mod gather_nd;
 mod gemm;
 mod integer;
 mod join;
-mod matmul;
+pub mod matmul;
 pub mod movement;
 pub mod optimizer;
 mod optimizer_constants;
@@ -31,11 +33,18 @@ pub mod pool2d;
 pub mod random;
 mod ranges;
 pub mod reduce;
+mod resample;
+pub mod resize;
 pub mod scatter;
 mod select;
 pub mod softmax;
+mod sort;
+mod statistics;
 mod tile;
 pub mod unary;
+mod unary_curve;
+mod unary_methods;
+mod unary_table;
 mod where_cond;
 
 pub(crate) use fill::fill;
@@ -100,6 +109,7 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,
     &cast::INFO,
@@ -107,6 +117,7 @@ pub static ALL: &[&OpInfo] = &[
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
+    &cumulative::INFO,
     &fill::INFO,
     &flip::INFO,
     &gather::INFO,
@@ -121,8 +132,10 @@ pub static ALL: &[&OpInfo] = &[
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &resample::INFO,
     &scatter::INFO,
     &softmax::INFO,
+    &sort::INFO,
     &unary::INFO,
     &where_cond::INFO,
 ];
