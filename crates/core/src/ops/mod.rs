@@ -1,8 +1,10 @@
 //! The ops, one or one family a file, and their registry.
 
 mod argmax;
+mod axes;
 pub mod batch_norm;
 pub mod binary;
+pub mod blocks;
 mod cast;
 mod compare;
 mod conv2d;
@@ -14,20 +16,31 @@ pub mod copy;
 pub mod cross_entropy;
 pub mod cumulative;
 mod fill;
+pub mod flip;
 pub mod gather;
+mod gather_axis;
+mod gather_nd;
 mod gemm;
 mod integer;
-mod matmul;
+mod join;
+pub mod matmul;
 pub mod movement;
 pub mod optimizer;
 mod optimizer_constants;
 pub mod pack;
+mod pad;
 pub mod pool2d;
 pub mod random;
+mod ranges;
 pub mod reduce;
+mod resample;
+pub mod resize;
+pub mod scatter;
+mod select;
 pub mod softmax;
 mod sort;
 mod statistics;
+mod tile;
 pub mod unary;
 mod unary_curve;
 mod unary_methods;
@@ -106,8 +119,12 @@ pub static ALL: &[&OpInfo] = &[
     &cross_entropy::INFO,
     &cumulative::INFO,
     &fill::INFO,
+    &flip::INFO,
     &gather::INFO,
+    &gather_axis::INFO,
+    &gather_nd::INFO,
     &integer::INFO,
+    &join::INFO,
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
@@ -115,6 +132,8 @@ pub static ALL: &[&OpInfo] = &[
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &resample::INFO,
+    &scatter::INFO,
     &softmax::INFO,
     &sort::INFO,
     &unary::INFO,
