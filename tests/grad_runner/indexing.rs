@@ -1,20 +1,46 @@
-//! Elements by index.
+//! Elements by index. The index is the case's input of integers, whatever its name.
 
 use tilegrad::Tensor;
 
-use super::case::{Case, Outcome};
+use super::case::{Case, Outcome, unsupported};
 
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
-        "embedding" => embedding(case),
+        "embedding" => select(case, &["w", "table", "x"], 0),
+        "gather" | "take" | "index_select" | "take_along_axis" | "gather_elements" => gather(case),
+        "scatter_add" | "index_add" => scatter_add(case),
         _ => return None,
     })
 }
 
-/// Rows of a table by an index of any shape.
-fn embedding(case: &Case) -> Outcome<Tensor> {
-    let table = case.input(if case.has("w") { "w" } else { "x" })?;
-    let index = case.index(if case.has("i") { "i" } else { "t" }, table.shape()[0], table.device())?;
-    let shape = [index.shape().dims(), &table.shape()[1..]].concat();
-    Ok(table.gather_rows(&index.reshape([index.len()])).reshape(&shape[..]))
+/// The index as the only input of integers.
+fn index(case: &Case, n: usize, like: &Tensor) -> Outcome<Tensor> {
+    let names: Vec<&str> = case.input_names().filter(|name| case.integers(name).is_ok()).collect();
+    match names[..] {
+        [name] => case.index(name, n, like.device()),
+        _ => unsupported(format!("{} inputs of integers, expected an index", names.len())),
+    }
+}
+
+/// Slices along an axis.
+fn select(case: &Case, names: &[&str], axis: isize) -> Outcome<Tensor> {
+    let Some(x) = case.optional(names) else { return unsupported("nothing to select from") };
+    let n = x.shape()[x.shape().axis(axis).map_or(0, |axis| axis)];
+    Ok(x.index_select(axis, &index(case, n, x)?))
+}
+
+/// One element for each of the index, where the result has the index's axes; slices otherwise.
+fn gather(case: &Case) -> Outcome<Tensor> {
+    let (x, axis) = (case.input("x")?, case.axis(0));
+    let n = x.shape()[x.shape().axis(axis).map_or(0, |axis| axis)];
+    let index = index(case, n, x)?;
+    let of_elements = index.rank() == x.rank() && case.output_rank() == Some(x.rank());
+    Ok(if of_elements { x.gather(axis, &index) } else { x.index_select(axis, &index) })
+}
+
+fn scatter_add(case: &Case) -> Outcome<Tensor> {
+    let (x, axis) = (case.input("x")?, case.axis(0));
+    let Some(src) = case.optional(&["src", "updates", "s", "u", "v"]) else { return unsupported("nothing to add") };
+    let n = x.shape()[x.shape().axis(axis).map_or(0, |axis| axis)];
+    Ok(x.scatter_add(axis, &index(case, n, x)?, src))
 }

@@ -1,6 +1,6 @@
 //! Other shapes and other orders of the same elements.
 
-use tilegrad::Tensor;
+use tilegrad::{SliceRange, Tensor};
 
 use super::case::{Case, Outcome, unsupported};
 
@@ -11,13 +11,36 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "transpose" | "permute" => permute(case),
         "slice" => slice(case),
         "pad" => pad(case),
-        "concat" | "concatenate" => case
-            .input_names()
-            .map(|name| case.input(name))
-            .collect::<Outcome<Vec<_>>>()
-            .map(|x| Tensor::concat(&x, case.axis(0))),
+        "flip" | "reverse" => case.input("x").map(|x| {
+            let all = || (0..x.rank() as isize).collect();
+            x.flip(&case.axes().unwrap_or_else(all))
+        }),
+        "roll" => case.input("x").map(|x| x.roll(case.int("shift", 0) as isize, case.axis(0))),
+        "stack" => all(case).map(|x| Tensor::stack(&x, case.axis(0))),
+        "squeeze" => case.input("x").map(|x| case.axes().map_or_else(|| x.squeeze_all(), |axes| x.squeeze_axes(&axes))),
+        "unsqueeze" | "expand_dims" => case.input("x").map(|x| x.unsqueeze_axes(&case.axes().unwrap_or(vec![0]))),
+        "swapaxes" => swap(case),
+        "flatten" => case.input("x").map(|x| x.flatten_from(case.axis(0))),
+        "tile" => match case.sizes("repeats").or_else(|| case.sizes("reps")) {
+            Some(repeats) => case.input("x").map(|x| x.tile(&repeats)),
+            None => unsupported("tile without repeats"),
+        },
+        "repeat" => case.input("x").map(|x| x.repeat_interleave(case.int("repeats", 1) as usize, case.axis(0))),
+        "concat" | "concatenate" => all(case).map(|x| Tensor::concat(&x, case.axis(0))),
         _ => return None,
     })
+}
+
+/// All inputs, in the order of their names.
+fn all<'a>(case: &'a Case) -> Outcome<Vec<&'a Tensor>> {
+    case.input_names().map(|name| case.input(name)).collect()
+}
+
+fn swap(case: &Case) -> Outcome<Tensor> {
+    match case.axes().as_deref() {
+        Some(&[a, b]) => Ok(case.input("x")?.swap_axes(a, b)),
+        _ => unsupported("swapaxes without two axes"),
+    }
 }
 
 /// One length may be -1: what is left.
@@ -44,7 +67,7 @@ fn permute(case: &Case) -> Outcome<Tensor> {
     Ok(x.permute(&order.unwrap_or_else(reversed).iter().map(|&a| a as isize).collect::<Vec<_>>()))
 }
 
-/// Starts, ends and steps of the first axes, or of `axes`; ends count from an axis's end where negative, and are limited.
+/// Starts, ends and steps of the first axes, or of `axes`.
 fn slice(case: &Case) -> Outcome<Tensor> {
     let x = case.input("x")?;
     let (Some(starts), Some(ends)) = (case.ints("starts"), case.ints("ends")) else {
@@ -52,17 +75,12 @@ fn slice(case: &Case) -> Outcome<Tensor> {
     };
     let axes = case.ints("axes").unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = case.ints("steps").unwrap_or_else(|| vec![1; starts.len()]);
-    let mut ranges: Vec<(std::ops::Range<usize>, usize)> = x.shape().iter().map(|&n| (0..n, 1)).collect();
+    let mut ranges = vec![SliceRange::ALL; x.rank()];
     for (i, axis) in axes.into_iter().enumerate() {
         let axis = if axis < 0 { axis + x.rank() as i64 } else { axis } as usize;
-        let n = x.shape()[axis] as i64;
-        let place = |at: i64| (if at < 0 { at + n } else { at }).clamp(0, n) as usize;
-        if steps[i] < 1 {
-            return unsupported(format!("steps of {}", steps[i]));
-        }
-        ranges[axis] = (place(starts[i])..place(ends[i]).max(place(starts[i])), steps[i] as usize);
+        ranges[axis] = SliceRange::new(starts[i] as isize, ends[i] as isize, steps[i] as isize);
     }
-    Ok(x.slice_steps(&ranges))
+    Ok(x.slice_ranges(&ranges))
 }
 
 /// Widths of each axis, as pairs, or all before and then all after.
@@ -77,6 +95,14 @@ fn pad(case: &Case) -> Outcome<Tensor> {
             let widths: Vec<(usize, usize)> = widths.iter().map(|&[a, b]| (a as usize, b as usize)).collect();
             Ok(x.pad(&widths, value))
         }
+        "reflect" => Ok(x.pad_reflect(&signed(&widths))),
+        "symmetric" => Ok(x.pad_symmetric(&signed(&widths))),
+        "edge" => Ok(x.pad_edge(&signed(&widths))),
+        "wrap" => Ok(x.pad_wrap(&signed(&widths))),
         mode => unsupported(format!("mode {mode}")),
     }
+}
+
+fn signed(widths: &[[i64; 2]]) -> Vec<(isize, isize)> {
+    widths.iter().map(|&[a, b]| (a as isize, b as isize)).collect()
 }
