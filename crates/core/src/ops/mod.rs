@@ -9,12 +9,15 @@ pub mod cross_entropy;
 mod fill;
 pub mod gather;
 mod gemm;
+pub mod local_response_norm;
 mod matmul;
 pub mod movement;
+mod norm;
 pub mod optimizer;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
+pub mod running_statistics;
 pub mod softmax;
 pub mod unary;
 
