@@ -38,6 +38,45 @@ fn power(a: f32, b: f32) -> f32 {
     return select(special, bitcast<f32>(0x7fc00000u | (p.pad & 0u)), a < 0.0 && floor(b) != b);
 }
 
+// A float's magnitude as mantissa and exponent, with the leading one of the mantissa in bit 23.
+fn parts(magnitude: u32) -> vec2<i32> {
+    let exponent = i32(magnitude >> 23u);
+    if exponent == 0 {
+        let shift = i32(countLeadingZeros(magnitude)) - 8;
+        return vec2(i32(magnitude << u32(shift)), 1 - shift);
+    }
+    return vec2(i32((magnitude & 0x7fffffu) | 0x800000u), exponent);
+}
+
+// The exact remainder of a / b with the sign of a: long division of the mantissas, a bit of the quotient a round.
+fn fmod(a: f32, b: f32) -> f32 {
+    let sign = bitcast<u32>(a) & 0x80000000u;
+    let dividend = bitcast<u32>(a) & 0x7fffffffu;
+    let divisor = bitcast<u32>(b) & 0x7fffffffu;
+    if dividend >= 0x7f800000u || divisor > 0x7f800000u || divisor == 0u {
+        return bitcast<f32>(0x7fc00000u | (p.pad & 0u));
+    }
+    if dividend < divisor {
+        return a;
+    }
+    var rest = parts(dividend);
+    let by = parts(divisor);
+    for (; rest.y > by.y; rest.y--) {
+        rest.x = select(rest.x, rest.x - by.x, rest.x >= by.x) << 1u;
+    }
+    rest.x = select(rest.x, rest.x - by.x, rest.x >= by.x);
+    if rest.x == 0 {
+        return bitcast<f32>(sign);
+    }
+    let shift = i32(countLeadingZeros(u32(rest.x))) - 8;
+    let mantissa = u32(rest.x) << u32(shift);
+    let exponent = rest.y - shift;
+    if exponent > 0 {
+        return bitcast<f32>(sign | (mantissa & 0x7fffffu) | (u32(exponent) << 23u));
+    }
+    return bitcast<f32>(sign | (mantissa >> u32(1 - exponent)));
+}
+
 fn f(a: f32, b: f32) -> f32 {
     switch OP {
         case 0u: { return a + b; }
@@ -48,9 +87,11 @@ fn f(a: f32, b: f32) -> f32 {
         // NaN in either operand wins, which max and min of WGSL leave open.
         case 5u: { return select(select(max(a, b), b, nan_bits(b)), a, nan_bits(a)); }
         case 6u: { return select(select(min(a, b), b, nan_bits(b)), a, nan_bits(a)); }
-        case 7u: { return select(0.0, 1.0, a == b && !nan_bits(a) && !nan_bits(b)); }
-        case 8u: { return select(0.0, 1.0, a > b && !nan_bits(a) && !nan_bits(b)); }
-        default: { return select(0.0, 1.0, a < b && !nan_bits(a) && !nan_bits(b)); }
+        case 7u: { return fmod(a, b); }
+        default: {
+            let r = fmod(a, b);
+            return select(r, r + b, r != 0.0 && !nan_bits(r) && (r < 0.0) != (b < 0.0));
+        }
     }
 }
 

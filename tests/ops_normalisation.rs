@@ -136,7 +136,8 @@ fn lp_normalize_makes_unit_vectors() {
         for p in [1.0, 2.0, 3.0] {
             check(&format!("lp_normalize {axis} {p}"), std::slice::from_ref(&x), |x| x[0].lp_normalize(axis, p));
         }
-        let apart = Tensor::new(&(0..24).map(|i| (i * 7 % 25) as f32 - 7.25).collect::<Vec<_>>(), [3, 4, 2], &Device::cpu());
+        let apart =
+            Tensor::new(&(0..24).map(|i| (i * 7 % 25) as f32 - 7.25).collect::<Vec<_>>(), [3, 4, 2], &Device::cpu());
         check(&format!("lp_normalize {axis} inf"), &[apart], |x| x[0].lp_normalize(axis, f32::INFINITY));
     }
     for device in devices() {

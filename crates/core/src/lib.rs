@@ -26,6 +26,8 @@ pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use ops::conv2d::{Conv2dOptions, ConvAlgorithm, conv2d_shape};
 pub use ops::local_response_norm::LocalResponseNormOptions;
+pub use ops::losses::Reduction;
+pub use ops::nll_loss::{CrossEntropyOptions, NllOptions};
 pub use ops::random::{RandomKey, Rng};
 pub use ops::running_statistics::RunningAverage;
 pub use ops::unary::Unary;

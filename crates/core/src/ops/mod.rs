@@ -2,6 +2,8 @@
 
 pub mod batch_norm;
 pub mod binary;
+mod cast;
+mod compare;
 pub mod conv2d;
 mod conv2d_gpu;
 pub mod copy;
@@ -9,9 +11,12 @@ pub mod cross_entropy;
 mod fill;
 pub mod gather;
 mod gemm;
+mod integer;
 pub mod local_response_norm;
+pub mod losses;
 mod matmul;
 pub mod movement;
+pub mod nll_loss;
 mod norm;
 pub mod optimizer;
 pub mod pool2d;
@@ -20,6 +25,7 @@ pub mod reduce;
 pub mod running_statistics;
 pub mod softmax;
 pub mod unary;
+mod where_cond;
 
 pub(crate) use fill::fill;
 
@@ -85,17 +91,22 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 pub static ALL: &[&OpInfo] = &[
     &batch_norm::INFO,
     &binary::INFO,
+    &cast::INFO,
+    &compare::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
     &gather::INFO,
+    &integer::INFO,
     &matmul::INFO,
     &movement::INFO,
+    &nll_loss::INFO,
     &optimizer::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
     &softmax::INFO,
     &unary::INFO,
+    &where_cond::INFO,
 ];

@@ -244,7 +244,7 @@ impl Tensor {
         // exact to a rounding on every adapter.
         let (scale, empty) = no_grad(|| {
             let largest = self.detach().abs().max_axes(&axes, true);
-            let empty = largest.eq(&Tensor::scalar(0.0, self.device()));
+            let empty = largest.eq(&Tensor::scalar(0.0, self.device())).cast(DType::F32);
             (largest.clip(1e-37, 1e37).mul(&empty.affine(-1.0, 1.0)).add(&empty), empty)
         });
         let x = self.div(&scale);
