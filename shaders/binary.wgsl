@@ -19,23 +19,46 @@ struct Params {
 }
 
 const SIZE: u32 = 64u;
+const INFINITY: u32 = 0x7f800000u;
+const ONE: u32 = 0x3f800000u;
 
 @group(0) @binding(0) var<storage, read> lhs: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> rhs: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // (len)
 
 fn nan_bits(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+    return (bitcast<u32>(v) & 0x7fffffffu) > INFINITY;
 }
 
-// WGSL leaves pow of a negative base open; whole exponents are defined here. Otherwise the result is NaN, made from p so
-// that no compiler folds it.
+// IEEE 754's pow. WGSL's leaves a negative base open, and assumes that neither NaN nor infinity occurs. Both are made from p,
+// so that no compiler folds them.
 fn power(a: f32, b: f32) -> f32 {
-    let magnitude = pow(abs(a), b);
-    let odd = abs(b - 2.0 * floor(b * 0.5)) == 1.0;
-    let signed = select(magnitude, -magnitude, a < 0.0 && odd);
-    let special = select(signed, 1.0, b == 0.0 || a == 1.0);
-    return select(special, bitcast<f32>(0x7fc00000u | (p.pad & 0u)), a < 0.0 && floor(b) != b);
+    let nan = bitcast<f32>(0x7fc00000u | (p.pad & 0u));
+    let infinity = bitcast<f32>(INFINITY | (p.pad & 0u));
+    let base = bitcast<u32>(a) & 0x7fffffffu;
+    let exponent = bitcast<u32>(b) & 0x7fffffffu;
+    let negative = base != bitcast<u32>(a);
+    let raises = exponent == bitcast<u32>(b);
+    if exponent == 0u || bitcast<u32>(a) == ONE {
+        return 1.0;
+    }
+    if base > INFINITY || exponent > INFINITY {
+        return nan;
+    }
+    // From 2^24 on every exponent is even.
+    let huge = exponent >= 0x4b800000u;
+    let whole = huge || floor(b) == b;
+    let odd = !huge && whole && b - 2.0 * floor(b * 0.5) == 1.0;
+    var magnitude = 0.0;
+    if base == 0u || base == INFINITY || exponent == INFINITY {
+        let grows = select((base > ONE) == raises, false, base == ONE);
+        magnitude = select(select(0.0, infinity, grows), 1.0, base == ONE);
+    } else if negative && !whole {
+        return nan;
+    } else {
+        magnitude = pow(abs(a), b);
+    }
+    return select(magnitude, -magnitude, negative && odd);
 }
 
 // A float's magnitude as mantissa and exponent, with the leading one of the mantissa in bit 23.
