@@ -17,6 +17,7 @@ pub mod binary;
 pub mod case;
 pub mod compare;
 pub mod conv;
+pub mod dropout;
 pub mod elementwise;
 pub mod indexing;
 pub mod layout;
@@ -41,7 +42,7 @@ use value::Value;
 type Family = fn(&Node) -> Option<Outcome<Vec<Value>>>;
 
 /// Every family. The first that knows an operator runs it.
-pub const FAMILIES: [Family; 12] = [
+pub const FAMILIES: [Family; 13] = [
     elementwise::run,
     binary::run,
     reduce::run,
@@ -51,6 +52,7 @@ pub const FAMILIES: [Family; 12] = [
     pool::run,
     norm::run,
     loss::run,
+    dropout::run,
     resize::run,
     training::run,
     misc::run,
