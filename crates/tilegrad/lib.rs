@@ -60,7 +60,7 @@ pub use tilegrad_nn as nn;
 /// What most programs use: `use tilegrad::prelude::*`.
 pub mod prelude {
     pub use tilegrad_core::{
-        Conv2dOptions, DType, Device, Error, Padding, Result, Rng, Shape, Tensor, Unary, Window, no_grad,
+        Conv2dOptions, DType, Device, Error, Padding, Reduction, Result, Rng, Shape, Tensor, Unary, Window, no_grad,
     };
     pub use tilegrad_data::{Dataset, Digits, FashionMnist, Mnist};
     pub use tilegrad_nn::layers::{
@@ -68,8 +68,8 @@ pub mod prelude {
     };
     pub use tilegrad_nn::{
         Activation, Adam, BinaryCrossentropy, Callback, CategoricalCrossentropy, DeviceDataset, EarlyStopping, Epoch,
-        Evaluation, FitOptions, Flow, History, Initializer, Layer, MeanSquaredError, Metric, RmsProp, Sequential, Sgd,
-        SparseCategoricalCrossentropy, Verbose,
+        Evaluation, FitOptions, Flow, History, Huber, Initializer, KLDivergence, Layer, MeanAbsoluteError,
+        MeanSquaredError, Metric, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
     };
 }
 
