@@ -19,6 +19,8 @@ pub mod movement;
 pub mod nll_loss;
 mod norm;
 pub mod optimizer;
+mod optimizer_constants;
+pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
@@ -103,6 +105,7 @@ pub static ALL: &[&OpInfo] = &[
     &movement::INFO,
     &nll_loss::INFO,
     &optimizer::INFO,
+    &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
