@@ -52,8 +52,8 @@ pub fn same_kind(got: &Value, want: &Value) -> Result<(), String> {
 /// What differs, with the first element that is too far off.
 pub fn compare(got: &Value, want: &Value, tolerance: Tolerance) -> Result<Distance, String> {
     same_kind(got, want)?;
-    let host = |v: &Value| v.host().map_err(|e| format!("{e:?}"));
-    match (host(got)?, host(want)?) {
+    let problem = |e| format!("{e:?}");
+    match (got.computed().map_err(problem)?, want.host().map_err(problem)?) {
         (Host::Int(got), Host::Int(want)) => match got.iter().zip(&want).position(|(g, w)| g != w) {
             Some(i) => Err(format!("element {i} is {}, expected {}", got[i], want[i])),
             None => Ok(Distance::default()),

@@ -21,6 +21,7 @@ pub mod dropout;
 pub mod elementwise;
 pub mod indexing;
 pub mod layout;
+pub mod logic;
 pub mod loss;
 pub mod misc;
 pub mod movement;
@@ -42,9 +43,10 @@ use value::Value;
 type Family = fn(&Node) -> Option<Outcome<Vec<Value>>>;
 
 /// Every family. The first that knows an operator runs it.
-pub const FAMILIES: [Family; 13] = [
+pub const FAMILIES: &[Family] = &[
     elementwise::run,
     binary::run,
+    logic::run,
     reduce::run,
     movement::run,
     indexing::run,

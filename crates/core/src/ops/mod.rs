@@ -1,13 +1,18 @@
 //! The ops, one or one family a file, and their registry.
 
+mod argmax;
 pub mod batch_norm;
 pub mod binary;
 mod cast;
 mod compare;
-pub mod conv2d;
+mod conv2d;
 mod conv2d_gpu;
+mod conv_nd;
+pub mod conv_options;
+pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative;
 mod fill;
 pub mod gather;
 mod gemm;
@@ -26,6 +31,8 @@ pub mod random;
 pub mod reduce;
 pub mod running_statistics;
 pub mod softmax;
+mod sort;
+mod statistics;
 pub mod unary;
 mod where_cond;
 
@@ -91,6 +98,7 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,
     &cast::INFO,
@@ -98,6 +106,7 @@ pub static ALL: &[&OpInfo] = &[
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
+    &cumulative::INFO,
     &fill::INFO,
     &gather::INFO,
     &integer::INFO,
@@ -110,6 +119,7 @@ pub static ALL: &[&OpInfo] = &[
     &random::INFO,
     &reduce::INFO,
     &softmax::INFO,
+    &sort::INFO,
     &unary::INFO,
     &where_cond::INFO,
 ];
