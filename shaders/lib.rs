@@ -62,6 +62,7 @@ macro_rules! shaders {
 
 shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
+    UNARY_SERIES = "unary_series", "Elementwise functions of one tensor that are made of polynomials.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     ARGMAX = "argmax", "Positions of extremes along an axis.";
     BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
@@ -84,6 +85,7 @@ shaders! {
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, products and extremes along axes.";
+    RESAMPLE = "resample", "Weighted elements along an axis.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
     SORT = "sort", "Sorting along an axis.";
     WHERE_COND = "where_cond", "A choice between two tensors by a condition.";

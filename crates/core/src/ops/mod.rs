@@ -19,7 +19,7 @@ mod gemm;
 mod integer;
 pub mod local_response_norm;
 pub mod losses;
-mod matmul;
+pub mod matmul;
 pub mod movement;
 pub mod nll_loss;
 mod norm;
@@ -29,11 +29,16 @@ pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
+mod resample;
+pub mod resize;
 pub mod running_statistics;
 pub mod softmax;
 mod sort;
 mod statistics;
 pub mod unary;
+mod unary_curve;
+mod unary_methods;
+mod unary_table;
 mod where_cond;
 
 pub(crate) use fill::fill;
@@ -118,6 +123,7 @@ pub static ALL: &[&OpInfo] = &[
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &resample::INFO,
     &softmax::INFO,
     &sort::INFO,
     &unary::INFO,
