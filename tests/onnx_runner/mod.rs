@@ -19,6 +19,7 @@ pub mod compare;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
+pub mod fixture;
 pub mod indexing;
 pub mod layout;
 pub mod logic;
