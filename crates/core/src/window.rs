@@ -1,19 +1,22 @@
 //! Windows that slide over images: padding, stride and dilation, and the output sizes they give. Shared by convolution and
-//! pooling. Images are `(N, H, W, C)`.
+//! pooling. Images have one, two or three axes between the batch and the channels: `(N, L, C)`, `(N, H, W, C)`,
+//! `(N, D, H, W, C)`.
 
 use crate::shape::{Shape, ShapeError};
 
-/// What lies around the image for windows that reach over its edge.
+/// What lies around an image of `AXES` axes for windows that reach over its edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Padding {
+pub enum Padding<const AXES: usize = 2> {
     /// Nothing: windows stay inside the image.
     #[default]
     Valid,
-    /// Enough that the output has `ceil(size / stride)` positions. The odd pixel goes at the bottom and right, as in
-    /// TensorFlow.
+    /// Enough that the output has `ceil(size / stride)` positions. The odd pixel goes at the end (bottom and right), as in
+    /// TensorFlow; ONNX's `SAME_UPPER`.
     Same,
-    /// Pixels `[[top, bottom], [left, right]]`.
-    Explicit([[usize; 2]; 2]),
+    /// As `Same`, but the odd pixel goes at the start (top and left): ONNX's `SAME_LOWER`.
+    SameLower,
+    /// Pixels before and after each axis: `[[top, bottom], [left, right]]`.
+    Explicit([[usize; 2]; AXES]),
 }
 
 /// A window over one image axis, resolved for an input of known size.
@@ -36,6 +39,10 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// An axis of length 1 under a window of 1, for images that lack the axis.
+    pub(crate) const ALL_OF_ONE: Axis =
+        Axis { input: 1, output: 1, size: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+
     /// Input position of tap `tap` of window `output`, unless it is padding.
     pub fn tap(&self, output: usize, tap: usize) -> Option<usize> {
         (output * self.stride + tap * self.dilation).checked_sub(self.before).filter(|&i| i < self.input)
@@ -47,21 +54,21 @@ impl Axis {
     }
 }
 
-/// A window over height and width.
+/// A window over the axes between batch and channels: over height and width, unless `AXES` says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Window {
-    /// Taps in height and width.
-    pub size: [usize; 2],
+pub struct Window<const AXES: usize = 2> {
+    /// Taps along each axis.
+    pub size: [usize; AXES],
     /// Steps from one window to the next.
-    pub stride: [usize; 2],
+    pub stride: [usize; AXES],
     /// Steps from one tap to the next.
-    pub dilation: [usize; 2],
+    pub dilation: [usize; AXES],
     /// What lies around the image.
-    pub padding: Padding,
+    pub padding: Padding<AXES>,
 }
 
-impl Window {
-    /// The window over an image of `(N, H, W, C)`: geometry of height and of width.
+impl<const AXES: usize> Window<AXES> {
+    /// The window over an image of `(N, H, W, C)`: geometry of height and of width. Likewise for one and three axes.
     ///
     /// # Errors
     /// When the input is no image batch, a size, stride or dilation is 0, or no window fits.
@@ -72,18 +79,29 @@ impl Window {
     /// let [h, _] = stem.over(&Shape::from([1, 28, 28, 3])).unwrap();
     /// assert_eq!((h.output, h.before, h.after), (14, 2, 3));
     /// ```
-    pub fn over(&self, x: &Shape) -> Result<[Axis; 2], ShapeError> {
-        if x.rank() != 4 {
-            let problem = format!("input has {} axes, expected 4: (N, H, W, C)", x.rank());
+    pub fn over(&self, x: &Shape) -> Result<[Axis; AXES], ShapeError> {
+        self.resolve(x, false)
+    }
+
+    /// [`Window::over`], with the last window allowed to reach past the padded image in `ceil` mode.
+    pub(crate) fn resolve(&self, x: &Shape, ceil: bool) -> Result<[Axis; AXES], ShapeError> {
+        const { assert!(AXES >= 1 && AXES <= 3, "windows have one to three axes") };
+        if x.rank() != AXES + 2 {
+            let form = ["(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"][AXES - 1];
+            let problem = format!("input has {} axes, expected {}: {form}", x.rank(), AXES + 2);
             return Err(ShapeError::new(problem)
                 .operand("x", x)
                 .help("add missing axes with `unsqueeze` or `reshape`"));
         }
-        Ok([self.axis(x, 0)?, self.axis(x, 1)?])
+        let mut axes = [Axis::ALL_OF_ONE; AXES];
+        for (i, axis) in axes.iter_mut().enumerate() {
+            *axis = self.axis(x, i, ceil)?;
+        }
+        Ok(axes)
     }
 
-    fn axis(&self, x: &Shape, i: usize) -> Result<Axis, ShapeError> {
-        let name = ["height", "width"][i];
+    fn axis(&self, x: &Shape, i: usize, ceil: bool) -> Result<Axis, ShapeError> {
+        let name = if AXES == 1 { "length" } else { ["depth", "height", "width"][3 - AXES + i] };
         let (input, size, stride, dilation) = (x[i + 1], self.size[i], self.stride[i], self.dilation[i]);
         for (what, value) in [("size", size), ("stride", stride), ("dilation", dilation)] {
             if value == 0 {
@@ -102,21 +120,25 @@ impl Window {
             return Err(ShapeError::new(problem + " is past any image").operand("x", x));
         }
         let extent = (size - 1) * dilation + 1;
+        // What `Same` adds, before and after together.
+        let total = ((input.div_ceil(stride).saturating_sub(1)) * stride + extent).saturating_sub(input);
         let (before, after) = match self.padding {
             Padding::Valid => (0, 0),
-            Padding::Same => {
-                let output = input.div_ceil(stride);
-                let total = (output.saturating_sub(1) * stride + extent).saturating_sub(input);
-                (total / 2, total - total / 2)
-            }
+            Padding::Same => (total / 2, total - total / 2),
+            Padding::SameLower => (total - total / 2, total / 2),
             Padding::Explicit(_) => (sides[0], sides[1]),
         };
-        let room = (input + before + after).checked_sub(extent).ok_or_else(|| {
-            ShapeError::new(format!("a window of {extent} does not fit in a {name} of {}", input + before + after))
+        // In ceil mode one more window may start, but only in the image or in the padding before it.
+        let room = input + before + after + if ceil { stride - 1 } else { 0 };
+        let output = room.checked_sub(extent).map_or(0, |room| room / stride + 1);
+        let output = if ceil { output.min((input + before).div_ceil(stride)) } else { output };
+        if output == 0 {
+            let problem = format!("a window of {extent} does not fit in a {name} of {}", input + before + after);
+            return Err(ShapeError::new(problem)
                 .operand_axis("x", x, i + 1)
-                .help("use Padding::Same, a smaller window, or less pooling before")
-        })?;
-        Ok(Axis { input, output: room / stride + 1, size, stride, dilation, before, after })
+                .help("use Padding::Same, a smaller window, or less pooling before"));
+        }
+        Ok(Axis { input, output, size, stride, dilation, before, after })
     }
 }
 
@@ -138,7 +160,38 @@ mod tests {
         assert_eq!(outputs(2, 2, Padding::Same, 7), (4, 0, 1));
         assert_eq!(outputs(2, 2, Padding::Valid, 7), (3, 0, 0));
         assert_eq!(outputs(1, 3, Padding::Same, 7), (3, 0, 0));
+        assert_eq!(outputs(2, 2, Padding::SameLower, 7), (4, 1, 0));
+        assert_eq!(outputs(3, 2, Padding::SameLower, 28), (14, 1, 0));
         assert_eq!(outputs(3, 1, Padding::Explicit([[2, 0], [0, 0]]), 5), (5, 2, 0));
+    }
+
+    #[test]
+    fn the_last_window_of_ceil_mode_starts_in_the_image() {
+        let outputs = |size, stride, sides, input| {
+            let window = Window { size: [size], stride: [stride], dilation: [1], padding: Padding::Explicit([sides]) };
+            window.resolve(&Shape::from([1, input, 1]), true).map_or(0, |[axis]| axis.output)
+        };
+        assert_eq!(outputs(3, 2, [0, 0], 4), 2);
+        assert_eq!(outputs(3, 2, [0, 0], 5), 2);
+        // The second window would start in the padding behind the image.
+        assert_eq!(outputs(3, 3, [1, 1], 2), 1);
+        assert_eq!(outputs(2, 2, [0, 3], 4), 2);
+        // Part of a window is enough.
+        assert_eq!(outputs(4, 2, [0, 0], 3), 1);
+        assert_eq!(outputs(5, 2, [0, 0], 3), 0);
+        assert_eq!(outputs(1, 1, [0, 1], 0), 0);
+    }
+
+    #[test]
+    fn axes_have_their_own_names() {
+        let line = Window { size: [3], stride: [1], dilation: [1], padding: Padding::Valid };
+        let error = line.over(&Shape::from([1, 2, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("a window of 3 does not fit in a length of 2"), "{error}");
+        let error = line.over(&Shape::from([1, 2, 2, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("input has 4 axes, expected 3: (N, L, C)"), "{error}");
+        let block = Window { size: [1, 1, 1], stride: [0, 1, 1], dilation: [1; 3], padding: Padding::Valid };
+        let error = block.over(&Shape::from([1, 2, 2, 2, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("stride in depth is 0, expected at least 1"), "{error}");
     }
 
     #[test]
