@@ -19,23 +19,85 @@ struct Params {
 }
 
 const SIZE: u32 = 64u;
+const INFINITY: u32 = 0x7f800000u;
+const ONE: u32 = 0x3f800000u;
 
 @group(0) @binding(0) var<storage, read> lhs: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> rhs: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // (len)
 
 fn nan_bits(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+    return (bitcast<u32>(v) & 0x7fffffffu) > INFINITY;
 }
 
-// WGSL leaves pow of a negative base open; whole exponents are defined here. Otherwise the result is NaN, made from p so
-// that no compiler folds it.
+// IEEE 754's pow. WGSL's leaves a negative base open, and assumes that neither NaN nor infinity occurs. Both are made from p,
+// so that no compiler folds them.
 fn power(a: f32, b: f32) -> f32 {
-    let magnitude = pow(abs(a), b);
-    let odd = abs(b - 2.0 * floor(b * 0.5)) == 1.0;
-    let signed = select(magnitude, -magnitude, a < 0.0 && odd);
-    let special = select(signed, 1.0, b == 0.0 || a == 1.0);
-    return select(special, bitcast<f32>(0x7fc00000u | (p.pad & 0u)), a < 0.0 && floor(b) != b);
+    let nan = bitcast<f32>(0x7fc00000u | (p.pad & 0u));
+    let infinity = bitcast<f32>(INFINITY | (p.pad & 0u));
+    let base = bitcast<u32>(a) & 0x7fffffffu;
+    let exponent = bitcast<u32>(b) & 0x7fffffffu;
+    let negative = base != bitcast<u32>(a);
+    let raises = exponent == bitcast<u32>(b);
+    if exponent == 0u || bitcast<u32>(a) == ONE {
+        return 1.0;
+    }
+    if base > INFINITY || exponent > INFINITY {
+        return nan;
+    }
+    // From 2^24 on every exponent is even.
+    let huge = exponent >= 0x4b800000u;
+    let whole = huge || floor(b) == b;
+    let odd = !huge && whole && b - 2.0 * floor(b * 0.5) == 1.0;
+    var magnitude = 0.0;
+    if base == 0u || base == INFINITY || exponent == INFINITY {
+        let grows = select((base > ONE) == raises, false, base == ONE);
+        magnitude = select(select(0.0, infinity, grows), 1.0, base == ONE);
+    } else if negative && !whole {
+        return nan;
+    } else {
+        magnitude = pow(abs(a), b);
+    }
+    return select(magnitude, -magnitude, negative && odd);
+}
+
+// A float's magnitude as mantissa and exponent, with the leading one of the mantissa in bit 23.
+fn parts(magnitude: u32) -> vec2<i32> {
+    let exponent = i32(magnitude >> 23u);
+    if exponent == 0 {
+        let shift = i32(countLeadingZeros(magnitude)) - 8;
+        return vec2(i32(magnitude << u32(shift)), 1 - shift);
+    }
+    return vec2(i32((magnitude & 0x7fffffu) | 0x800000u), exponent);
+}
+
+// The exact remainder of a / b with the sign of a: long division of the mantissas, a bit of the quotient a round.
+fn fmod(a: f32, b: f32) -> f32 {
+    let sign = bitcast<u32>(a) & 0x80000000u;
+    let dividend = bitcast<u32>(a) & 0x7fffffffu;
+    let divisor = bitcast<u32>(b) & 0x7fffffffu;
+    if dividend >= 0x7f800000u || divisor > 0x7f800000u || divisor == 0u {
+        return bitcast<f32>(0x7fc00000u | (p.pad & 0u));
+    }
+    if dividend < divisor {
+        return a;
+    }
+    var rest = parts(dividend);
+    let by = parts(divisor);
+    for (; rest.y > by.y; rest.y--) {
+        rest.x = select(rest.x, rest.x - by.x, rest.x >= by.x) << 1u;
+    }
+    rest.x = select(rest.x, rest.x - by.x, rest.x >= by.x);
+    if rest.x == 0 {
+        return bitcast<f32>(sign);
+    }
+    let shift = i32(countLeadingZeros(u32(rest.x))) - 8;
+    let mantissa = u32(rest.x) << u32(shift);
+    let exponent = rest.y - shift;
+    if exponent > 0 {
+        return bitcast<f32>(sign | (mantissa & 0x7fffffu) | (u32(exponent) << 23u));
+    }
+    return bitcast<f32>(sign | (mantissa >> u32(1 - exponent)));
 }
 
 fn f(a: f32, b: f32) -> f32 {
@@ -48,9 +110,11 @@ fn f(a: f32, b: f32) -> f32 {
         // NaN in either operand wins, which max and min of WGSL leave open.
         case 5u: { return select(select(max(a, b), b, nan_bits(b)), a, nan_bits(a)); }
         case 6u: { return select(select(min(a, b), b, nan_bits(b)), a, nan_bits(a)); }
-        case 7u: { return select(0.0, 1.0, a == b && !nan_bits(a) && !nan_bits(b)); }
-        case 8u: { return select(0.0, 1.0, a > b && !nan_bits(a) && !nan_bits(b)); }
-        default: { return select(0.0, 1.0, a < b && !nan_bits(a) && !nan_bits(b)); }
+        case 7u: { return fmod(a, b); }
+        default: {
+            let r = fmod(a, b);
+            return select(r, r + b, r != 0.0 && !nan_bits(r) && (r < 0.0) != (b < 0.0));
+        }
     }
 }
 

@@ -64,9 +64,12 @@ shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
+    CAST = "cast", "Element types converted.";
+    COMPARE = "compare", "Comparisons, logic, and kinds of numbers.";
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
     FILL = "fill", "A constant everywhere.";
+    INTEGER = "integer", "Arithmetic of integers, with broadcasting.";
     IM2COL = "im2col", "Images to columns and back.";
     MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.";
     MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
@@ -79,4 +82,5 @@ shaders! {
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, extremes and their positions along axes.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
+    WHERE_COND = "where_cond", "A choice between two tensors by a condition.";
 }

@@ -49,7 +49,7 @@ fn binary_functions_broadcast() {
         (&[5, 1], &[1, 7]),
         (&[1], &[1]),
     ];
-    let rows: [(&str, Two); 7] = [
+    let rows: [(&str, Two); 9] = [
         ("add", Tensor::add),
         ("sub", Tensor::sub),
         ("mul", Tensor::mul),
@@ -57,6 +57,8 @@ fn binary_functions_broadcast() {
         ("pow", Tensor::pow),
         ("maximum", Tensor::maximum),
         ("minimum", Tensor::minimum),
+        ("fmod", Tensor::fmod),
+        ("remainder", |a, b| a.neg().remainder(b)),
     ];
     for (name, f) in rows {
         for (l, r) in shapes {

@@ -16,6 +16,7 @@ impl fmt::Display for Tensor {
             DType::I32 => show::<i32>(self, f, |v| v.to_string()),
             DType::U32 => show::<u32>(self, f, |v| v.to_string()),
             DType::U8 => show::<u8>(self, f, |v| v.to_string()),
+            DType::Bool => show::<bool>(self, f, |v| v.to_string()),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// The type of a tensor's elements. Arithmetic and gradients are `F32`; the others carry data, labels and indices.
+/// The type of a tensor's elements. Gradients are `F32`; the others carry data, labels, indices and conditions.
+///
+/// Integers have arithmetic of their own, which wraps; nothing is converted unless [`Tensor::cast`](crate::Tensor::cast)
+/// says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// 32-bit floating point.
@@ -13,6 +16,8 @@ pub enum DType {
     U32,
     /// 8-bit unsigned integer: image data as it lies on disk. Packed four to a word on a GPU.
     U8,
+    /// True or false: what comparisons give. A byte of 1 or 0, packed four to a word on a GPU.
+    Bool,
 }
 
 impl DType {
@@ -20,7 +25,7 @@ impl DType {
     pub fn size(self) -> usize {
         match self {
             DType::F32 | DType::I32 | DType::U32 => 4,
-            DType::U8 => 1,
+            DType::U8 | DType::Bool => 1,
         }
     }
 }
@@ -32,6 +37,7 @@ impl fmt::Display for DType {
             DType::I32 => "i32",
             DType::U32 => "u32",
             DType::U8 => "u8",
+            DType::Bool => "bool",
         })
     }
 }
@@ -42,23 +48,46 @@ mod sealed {
     impl Sealed for i32 {}
     impl Sealed for u32 {}
     impl Sealed for u8 {}
+    impl Sealed for bool {}
 }
 
-/// A Rust type that a tensor can hold: `f32`, `i32`, `u32` or `u8`.
-pub trait Element: bytemuck::Pod + fmt::Debug + Send + Sync + sealed::Sealed {
+/// A Rust type that a tensor can hold: `f32`, `i32`, `u32`, `u8` or `bool`.
+pub trait Element: bytemuck::NoUninit + fmt::Debug + Send + Sync + sealed::Sealed {
     /// The matching [`DType`].
     const DTYPE: DType;
+
+    /// Values from their bytes, as they lie in a buffer.
+    #[doc(hidden)]
+    fn collect(bytes: &[u8]) -> Vec<Self>;
 }
 
 impl Element for f32 {
     const DTYPE: DType = DType::F32;
+    fn collect(bytes: &[u8]) -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(bytes)
+    }
 }
 impl Element for i32 {
     const DTYPE: DType = DType::I32;
+    fn collect(bytes: &[u8]) -> Vec<i32> {
+        bytemuck::pod_collect_to_vec(bytes)
+    }
 }
 impl Element for u32 {
     const DTYPE: DType = DType::U32;
+    fn collect(bytes: &[u8]) -> Vec<u32> {
+        bytemuck::pod_collect_to_vec(bytes)
+    }
 }
 impl Element for u8 {
     const DTYPE: DType = DType::U8;
+    fn collect(bytes: &[u8]) -> Vec<u8> {
+        bytes.to_vec()
+    }
+}
+impl Element for bool {
+    const DTYPE: DType = DType::Bool;
+    fn collect(bytes: &[u8]) -> Vec<bool> {
+        bytes.iter().map(|&byte| byte != 0).collect()
+    }
 }

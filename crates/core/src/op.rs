@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bytemuck::Pod;
+
 use crate::cpu::HostBuffer;
 use crate::debug;
 use crate::device::{Device, Kind};
@@ -128,6 +130,12 @@ impl Saves {
     }
 }
 
+/// CPU code reads and writes conditions as their bytes.
+fn check_element<T: Element>(dtype: DType) {
+    let reads = T::DTYPE == dtype || (T::DTYPE, dtype) == (DType::U8, DType::Bool);
+    assert!(reads, "kernel and tensor disagree on the element type ({} and {dtype})", T::DTYPE);
+}
+
 /// An input on the CPU.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuView<'a> {
@@ -143,14 +151,14 @@ impl<'a> CpuView<'a> {
     ///
     /// # Panics
     /// When the input is of another type, or strided (an op that [takes](Op::takes) strided inputs uses [`CpuView::buffer`]).
-    pub fn slice<T: Element>(&self) -> &'a [T] {
+    pub fn slice<T: Element + Pod>(&self) -> &'a [T] {
         debug_assert!(self.layout.is_contiguous());
         &self.buffer::<T>()[self.layout.offset..][..self.layout.shape.len()]
     }
 
     /// The whole buffer, to be indexed through the layout.
-    pub fn buffer<T: Element>(&self) -> &'a [T] {
-        assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+    pub fn buffer<T: Element + Pod>(&self) -> &'a [T] {
+        check_element::<T>(self.dtype);
         self.buffer.as_slice()
     }
 
@@ -173,14 +181,19 @@ impl CpuViewMut<'_> {
     ///
     /// # Panics
     /// When the output is of another type.
-    pub fn slice<T: Element>(&mut self) -> &mut [T] {
-        assert_eq!(T::DTYPE, self.dtype, "kernel and tensor disagree on the element type");
+    pub fn slice<T: Element + Pod>(&mut self) -> &mut [T] {
+        check_element::<T>(self.dtype);
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
     }
 
     /// The shape.
     pub fn shape(&self) -> Shape {
         self.layout.shape
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 }
 

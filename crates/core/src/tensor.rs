@@ -272,7 +272,8 @@ impl Tensor {
     }
 
     fn host_values<T: Element>(&self) -> Result<Vec<T>> {
-        Ok(snapshot(self).as_slice()[self.layout().offset..][..self.len()].to_vec())
+        let size = self.dtype().size();
+        Ok(T::collect(&snapshot(self).as_slice::<u8>()[self.layout().offset * size..][..self.len() * size]))
     }
 
     /// A copy on another device; the same tensor if it is there already. Not recorded.
@@ -288,6 +289,7 @@ impl Tensor {
             DType::I32 => Tensor::new(&self.to_vec::<i32>()?, self.shape(), device),
             DType::U32 => Tensor::new(&self.to_vec::<u32>()?, self.shape(), device),
             DType::U8 => Tensor::new(&self.to_vec::<u8>()?, self.shape(), device),
+            DType::Bool => Tensor::new(&self.to_vec::<bool>()?, self.shape(), device),
         })
     }
 
@@ -307,12 +309,12 @@ impl Tensor {
                 data.len(),
             ));
         }
-        let (offset, bytes) = (self.layout().offset, bytemuck::cast_slice(data));
+        let (offset, bytes) = (self.layout().offset * self.dtype().size(), bytemuck::cast_slice(data));
         match (self.storage().data(), self.device().kind()) {
-            (Data::Gpu(buffer), Kind::Gpu(gpu)) => gpu.write(buffer, (offset * self.dtype().size()) as u64, bytes),
+            (Data::Gpu(buffer), Kind::Gpu(gpu)) => gpu.write(buffer, offset as u64, bytes),
             (Data::Cpu(lock), _) => {
                 let mut guard = lock.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-                Arc::make_mut(&mut *guard).as_mut_slice()[offset..][..data.len()].copy_from_slice(data);
+                Arc::make_mut(&mut *guard).as_mut_slice()[offset..][..bytes.len()].copy_from_slice(bytes);
             }
             (Data::Gpu(_), Kind::Cpu(_)) => unreachable!("storage and device agree"),
         }
@@ -384,7 +386,7 @@ impl PendingValues {
 }
 
 fn decode<T: Element>(bytes: &[u8]) -> Result<Vec<T>> {
-    Ok(bytemuck::pod_collect_to_vec(bytes))
+    Ok(T::collect(bytes))
 }
 
 impl fmt::Debug for Tensor {

@@ -1,26 +1,26 @@
 //! Windows that slide over images: padding, stride and dilation, and the output sizes they give. Shared by convolution and
-//! pooling. Images have one, two or three axes between the batch and the channels: `(N, L, C)`, `(N, H, W, C)`,
-//! `(N, D, H, W, C)`.
+//! pooling. Images are `(N, H, W, C)`; with one axis in place of height and width `(N, L, C)`, with three `(N, D, H, W, C)`.
 
 use crate::shape::{Shape, ShapeError};
 
-/// What lies around an image of `AXES` axes for windows that reach over its edge.
+/// What lies around the image for windows that reach over its edge, along each of its `N` axes: 2 for images `(N, H, W, C)`,
+/// 1 for `(N, L, C)`, 3 for `(N, D, H, W, C)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Padding<const AXES: usize = 2> {
+pub enum Padding<const N: usize = 2> {
     /// Nothing: windows stay inside the image.
     #[default]
     Valid,
-    /// Enough that the output has `ceil(size / stride)` positions. The odd pixel goes at the end (bottom and right), as in
-    /// TensorFlow; ONNX's `SAME_UPPER`.
+    /// Enough that the output has `ceil(size / stride)` positions. The odd pixel goes at the bottom and right, as in
+    /// TensorFlow.
     Same,
-    /// As `Same`, but the odd pixel goes at the start (top and left): ONNX's `SAME_LOWER`.
+    /// [`Padding::Same`] with the odd pixel at the top and left, as in ONNX's `SAME_LOWER`.
     SameLower,
-    /// Pixels before and after each axis: `[[top, bottom], [left, right]]`.
-    Explicit([[usize; 2]; AXES]),
+    /// Pixels `[before, after]` along each axis: `[[top, bottom], [left, right]]`.
+    Explicit([[usize; 2]; N]),
 }
 
 /// A window over one image axis, resolved for an input of known size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Axis {
     /// Input positions.
     pub input: usize,
@@ -54,21 +54,22 @@ impl Axis {
     }
 }
 
-/// A window over the axes between batch and channels: over height and width, unless `AXES` says otherwise.
+/// A window over the `N` axes of an image: height and width, unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Window<const AXES: usize = 2> {
+pub struct Window<const N: usize = 2> {
     /// Taps along each axis.
-    pub size: [usize; AXES],
+    pub size: [usize; N],
     /// Steps from one window to the next.
-    pub stride: [usize; AXES],
+    pub stride: [usize; N],
     /// Steps from one tap to the next.
-    pub dilation: [usize; AXES],
+    pub dilation: [usize; N],
     /// What lies around the image.
-    pub padding: Padding<AXES>,
+    pub padding: Padding<N>,
 }
 
-impl<const AXES: usize> Window<AXES> {
-    /// The window over an image of `(N, H, W, C)`: geometry of height and of width. Likewise for one and three axes.
+impl<const N: usize> Window<N> {
+    /// The window over images of `(N, H, W, C)`: geometry of height and of width. Other `N` have `(N, L, C)` or
+    /// `(N, D, H, W, C)`.
     ///
     /// # Errors
     /// When the input is no image batch, a size, stride or dilation is 0, or no window fits.
@@ -79,21 +80,14 @@ impl<const AXES: usize> Window<AXES> {
     /// let [h, _] = stem.over(&Shape::from([1, 28, 28, 3])).unwrap();
     /// assert_eq!((h.output, h.before, h.after), (14, 2, 3));
     /// ```
-    pub fn over(&self, x: &Shape) -> Result<[Axis; AXES], ShapeError> {
+    pub fn over(&self, x: &Shape) -> Result<[Axis; N], ShapeError> {
         self.resolve(x, false)
     }
 
-    /// [`Window::over`], with the last window allowed to reach past the padded image in `ceil` mode.
-    pub(crate) fn resolve(&self, x: &Shape, ceil: bool) -> Result<[Axis; AXES], ShapeError> {
-        const { assert!(AXES >= 1 && AXES <= 3, "windows have one to three axes") };
-        if x.rank() != AXES + 2 {
-            let form = ["(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"][AXES - 1];
-            let problem = format!("input has {} axes, expected {}: {form}", x.rank(), AXES + 2);
-            return Err(ShapeError::new(problem)
-                .operand("x", x)
-                .help("add missing axes with `unsqueeze` or `reshape`"));
-        }
-        let mut axes = [Axis::ALL_OF_ONE; AXES];
+    /// [`Window::over`]; in `ceil` mode the last window may reach past the padded image.
+    pub(crate) fn resolve(&self, x: &Shape, ceil: bool) -> Result<[Axis; N], ShapeError> {
+        check_rank::<N>(x)?;
+        let mut axes = [Axis::default(); N];
         for (i, axis) in axes.iter_mut().enumerate() {
             *axis = self.axis(x, i, ceil)?;
         }
@@ -101,32 +95,22 @@ impl<const AXES: usize> Window<AXES> {
     }
 
     fn axis(&self, x: &Shape, i: usize, ceil: bool) -> Result<Axis, ShapeError> {
-        let name = if AXES == 1 { "length" } else { ["depth", "height", "width"][3 - AXES + i] };
+        self.check(x, i)?;
+        let name = axis_name::<N>(i);
         let (input, size, stride, dilation) = (x[i + 1], self.size[i], self.stride[i], self.dilation[i]);
-        for (what, value) in [("size", size), ("stride", stride), ("dilation", dilation)] {
-            if value == 0 {
-                return Err(ShapeError::new(format!("{what} in {name} is 0, expected at least 1")).operand("x", x));
-            }
-        }
-        let sides = match self.padding {
-            Padding::Explicit(sides) => sides[i],
-            _ => [0, 0],
-        };
-        // Far past any image, and what follows can't overflow below it.
-        const LIMIT: usize = 1 << 24;
-        if [size, stride, dilation, sides[0], sides[1]].iter().any(|&v| v > LIMIT) {
-            let problem =
-                format!("a window of {size} in steps of {stride}, dilation {dilation}, padding {sides:?} in {name}");
-            return Err(ShapeError::new(problem + " is past any image").operand("x", x));
-        }
         let extent = (size - 1) * dilation + 1;
-        // What `Same` adds, before and after together.
-        let total = ((input.div_ceil(stride).saturating_sub(1)) * stride + extent).saturating_sub(input);
-        let (before, after) = match self.padding {
-            Padding::Valid => (0, 0),
-            Padding::Same => (total / 2, total - total / 2),
-            Padding::SameLower => (total - total / 2, total / 2),
-            Padding::Explicit(_) => (sides[0], sides[1]),
+        let [before, after] = match self.padding {
+            Padding::Valid => [0, 0],
+            // An empty image has no positions, whatever the window.
+            Padding::Same | Padding::SameLower if input == 0 => {
+                return Ok(Axis { size, stride, dilation, ..Axis::default() });
+            }
+            Padding::Same | Padding::SameLower => {
+                let total = ((input.div_ceil(stride) - 1) * stride + extent).saturating_sub(input);
+                let (less, more) = (total / 2, total - total / 2);
+                if self.padding == Padding::Same { [less, more] } else { [more, less] }
+            }
+            Padding::Explicit(sides) => sides[i],
         };
         // In ceil mode one more window may start, but only in the image or in the padding before it.
         let room = input + before + after + if ceil { stride - 1 } else { 0 };
@@ -140,6 +124,39 @@ impl<const AXES: usize> Window<AXES> {
         }
         Ok(Axis { input, output, size, stride, dilation, before, after })
     }
+
+    /// Refuses what makes no window along axis `i`, or one past any image: below, nothing overflows.
+    pub(crate) fn check(&self, x: &Shape, i: usize) -> Result<(), ShapeError> {
+        let (name, [size, stride, dilation]) = (axis_name::<N>(i), [self.size[i], self.stride[i], self.dilation[i]]);
+        for (what, value) in [("size", size), ("stride", stride), ("dilation", dilation)] {
+            if value == 0 {
+                return Err(ShapeError::new(format!("{what} in {name} is 0, expected at least 1")).operand("x", x));
+            }
+        }
+        let sides = if let Padding::Explicit(sides) = self.padding { sides[i] } else { [0, 0] };
+        const LIMIT: usize = 1 << 24;
+        if [size, stride, dilation, sides[0], sides[1]].iter().any(|&v| v > LIMIT) {
+            let problem =
+                format!("a window of {size} in steps of {stride}, dilation {dilation}, padding {sides:?} in {name}");
+            return Err(ShapeError::new(problem + " is past any image").operand("x", x));
+        }
+        Ok(())
+    }
+}
+
+/// The axes of images with `N` axes, in messages.
+pub(crate) fn axis_name<const N: usize>(i: usize) -> &'static str {
+    if N == 1 { "length" } else { ["depth", "height", "width"][i + 3 - N] }
+}
+
+/// Refuses what is no batch of images with `N` axes.
+pub(crate) fn check_rank<const N: usize>(x: &Shape) -> Result<(), ShapeError> {
+    if x.rank() == N + 2 {
+        return Ok(());
+    }
+    let axes = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"][N];
+    let problem = format!("input has {} axes, expected {}: {axes}", x.rank(), N + 2);
+    Err(ShapeError::new(problem).operand("x", x).help("add missing axes with `unsqueeze` or `reshape`"))
 }
 
 #[cfg(test)]
@@ -160,9 +177,11 @@ mod tests {
         assert_eq!(outputs(2, 2, Padding::Same, 7), (4, 0, 1));
         assert_eq!(outputs(2, 2, Padding::Valid, 7), (3, 0, 0));
         assert_eq!(outputs(1, 3, Padding::Same, 7), (3, 0, 0));
-        assert_eq!(outputs(2, 2, Padding::SameLower, 7), (4, 1, 0));
-        assert_eq!(outputs(3, 2, Padding::SameLower, 28), (14, 1, 0));
         assert_eq!(outputs(3, 1, Padding::Explicit([[2, 0], [0, 0]]), 5), (5, 2, 0));
+        assert_eq!(outputs(3, 2, Padding::SameLower, 28), (14, 1, 0));
+        assert_eq!(outputs(2, 2, Padding::SameLower, 7), (4, 1, 0));
+        assert_eq!(outputs(3, 1, Padding::SameLower, 28), (28, 1, 1));
+        assert_eq!(outputs(3, 2, Padding::Same, 0), (0, 0, 0));
     }
 
     #[test]
@@ -210,5 +229,10 @@ mod tests {
         assert!(error.contains("is past any image"), "{error}");
         assert!(window(2, 0).over(&image).unwrap_err().to_string().contains("stride in height is 0"));
         assert!(window(2, 1).over(&Shape::from([4, 9])).unwrap_err().to_string().contains("expected 4: (N, H, W, C)"));
+        let line = Window { size: [3], stride: [1], dilation: [2], padding: Padding::Valid };
+        let error = line.over(&Shape::from([1, 4, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("a window of 5 does not fit in a length of 4"), "{error}");
+        let error = line.over(&Shape::from([4])).unwrap_err().to_string();
+        assert!(error.starts_with("input has 1 axes, expected 3: (N, L, C)"), "{error}");
     }
 }

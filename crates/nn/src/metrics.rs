@@ -1,7 +1,7 @@
 //! Metrics, and the sums on the device that losses and metrics are added to: nothing is read back during a step.
 
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
-use tilegrad_core::{Device, PendingValues, Result, Tensor, no_grad};
+use tilegrad_core::{DType, Device, PendingValues, Result, Tensor, no_grad};
 
 use crate::arena::ALIGN;
 use crate::losses::{Target, mean_of_each};
@@ -24,7 +24,7 @@ pub(crate) fn correct(output: &Output, target: Target, y_true: &Tensor) -> Tenso
     }
     // A sigmoid is one half at 0.
     let half = if matches!(output, Output::Logits(_)) { 0.0 } else { 0.5 };
-    mean_of_each(&y.gt(&Tensor::scalar(half, y.device())).eq(y_true))
+    mean_of_each(&y.gt(&Tensor::scalar(half, y.device())).cast(DType::F32).eq(y_true).cast(DType::F32))
 }
 
 /// Sums over the examples seen so far, on the device.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use crate::dtype::Element;
+use bytemuck::Pod;
 
 /// The CPU device: its pool of buffers.
 #[derive(Clone, Default)]
@@ -67,12 +67,12 @@ pub(crate) struct HostBuffer {
 
 impl HostBuffer {
     /// The contents as elements of one type.
-    pub(crate) fn as_slice<T: Element>(&self) -> &[T] {
+    pub(crate) fn as_slice<T: Pod>(&self) -> &[T] {
         bytemuck::cast_slice(&self.words)
     }
 
     /// The contents as elements of one type, to write.
-    pub(crate) fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
+    pub(crate) fn as_mut_slice<T: Pod>(&mut self) -> &mut [T] {
         bytemuck::cast_slice_mut(&mut self.words)
     }
 }

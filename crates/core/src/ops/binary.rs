@@ -8,8 +8,11 @@ use std::ops;
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::BINARY;
 
+use super::compare::types_differ;
+use super::integer::{Integer, integers};
 use super::{KernelInfo, OpInfo};
-use crate::cpu::par;
+use crate::cpu::broadcast::map2;
+use crate::dtype::DType;
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
 use crate::op::{CpuView, CpuViewMut, GpuView, Op, Saves, apply};
 use crate::shape::{Layout, Shape, ShapeError};
@@ -20,8 +23,8 @@ struct Function {
     name: &'static str,
     f: fn(a: f32, b: f32) -> f32,
     saves: Saves,
-    /// Gradients of both operands; `None` for the comparisons.
-    df: Option<Derivative>,
+    /// Gradients of both operands.
+    df: Derivative,
 }
 
 type Derivative = fn(&Node, &Tensor) -> [Option<Tensor>; 2];
@@ -36,31 +39,24 @@ enum Binary {
     Pow,
     Maximum,
     Minimum,
-    Equal,
-    Greater,
-    Less,
+    Fmod,
+    Remainder,
 }
 
 const NOTHING: Saves = Saves::NOTHING;
 const BOTH: Saves = Saves::INPUTS;
 
 /// In the order of [`Binary`].
-static TABLE: [Function; 10] = [
-    Function { name: "add", f: |a, b| a + b, saves: NOTHING, df: Some(|_, dy| [Some(dy.clone()), Some(dy.clone())]) },
-    Function { name: "sub", f: |a, b| a - b, saves: NOTHING, df: Some(sub_backward) },
-    Function { name: "mul", f: |a, b| a * b, saves: BOTH, df: Some(mul_backward) },
-    Function { name: "div", f: |a, b| a / b, saves: BOTH, df: Some(div_backward) },
-    Function { name: "pow", f: f32::powf, saves: BOTH, df: Some(pow_backward) },
-    Function { name: "maximum", f: maximum, saves: BOTH, df: Some(|node, dy| pick(node, dy, Tensor::gt)) },
-    Function {
-        name: "minimum",
-        f: |a, b| -maximum(-a, -b),
-        saves: BOTH,
-        df: Some(|node, dy| pick(node, dy, Tensor::lt)),
-    },
-    Function { name: "eq", f: |a, b| if a == b { 1.0 } else { 0.0 }, saves: NOTHING, df: None },
-    Function { name: "gt", f: |a, b| if a > b { 1.0 } else { 0.0 }, saves: NOTHING, df: None },
-    Function { name: "lt", f: |a, b| if a < b { 1.0 } else { 0.0 }, saves: NOTHING, df: None },
+static TABLE: [Function; 9] = [
+    Function { name: "add", f: |a, b| a + b, saves: NOTHING, df: |_, dy| [Some(dy.clone()), Some(dy.clone())] },
+    Function { name: "sub", f: |a, b| a - b, saves: NOTHING, df: sub_backward },
+    Function { name: "mul", f: |a, b| a * b, saves: BOTH, df: mul_backward },
+    Function { name: "div", f: |a, b| a / b, saves: BOTH, df: div_backward },
+    Function { name: "pow", f: f32::powf, saves: BOTH, df: pow_backward },
+    Function { name: "maximum", f: maximum, saves: BOTH, df: |node, dy| pick(node, dy, Tensor::gt) },
+    Function { name: "minimum", f: |a, b| -maximum(-a, -b), saves: BOTH, df: |node, dy| pick(node, dy, Tensor::lt) },
+    Function { name: "fmod", f: |a, b| a % b, saves: BOTH.and(Saves::OUTPUT), df: modulo_backward },
+    Function { name: "remainder", f: remainder, saves: BOTH.and(Saves::OUTPUT), df: modulo_backward },
 ];
 
 /// The larger one; NaN if either is.
@@ -96,12 +92,27 @@ fn pow_backward(node: &Node, dy: &Tensor) -> [Option<Tensor>; 2] {
 /// The gradient goes to the operand that was picked, and half to each of two equal ones.
 fn pick(node: &Node, dy: &Tensor, picks: fn(&Tensor, &Tensor) -> Tensor) -> [Option<Tensor>; 2] {
     let (a, b) = (node.input(0), node.input(1));
-    let half = a.eq(b).affine(0.5, 0.0);
-    [node.needs(0).then(|| dy.mul(&picks(a, b).add(&half))), node.needs(1).then(|| dy.mul(&picks(b, a).add(&half)))]
+    let half = a.eq(b).cast(DType::F32).affine(0.5, 0.0);
+    let share = |a: &Tensor, b: &Tensor| dy.mul(&picks(a, b).cast(DType::F32).add(&half));
+    [node.needs(0).then(|| share(a, b)), node.needs(1).then(|| share(b, a))]
+}
+
+/// With the sign of the divisor.
+fn remainder(a: f32, b: f32) -> f32 {
+    match a % b {
+        r if r != 0.0 && (r < 0.0) != (b < 0.0) => r + b,
+        r => r,
+    }
+}
+
+/// `y = a - q b` with a whole `q` that is constant by pieces.
+fn modulo_backward(node: &Node, dy: &Tensor) -> [Option<Tensor>; 2] {
+    let quotient = || node.input(0).sub(&node.output()).div(node.input(1)).detach();
+    [Some(dy.clone()), node.needs(1).then(|| dy.mul(&quotient()).neg())]
 }
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "gt", "lt"],
+    names: &["add", "sub", "mul", "div", "pow", "maximum", "minimum", "fmod", "remainder"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &BINARY,
@@ -141,36 +152,18 @@ impl Op for Binary {
         x[0].broadcast(x[1])
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        if x[0] == x[1] { Ok(x[0]) } else { Err(types_differ(x[0], x[1])) }
+    }
+
     fn takes(&self, _: usize, _: &Layout) -> bool {
         true
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let (shape, f) = (y[0].shape(), self.row().f);
-        let [l, r] = Layout::merge_axes([x[0].layout.broadcast_to(&shape), x[1].layout.broadcast_to(&shape)]);
-        let (a, b) = (x[0].buffer::<f32>(), x[1].buffer::<f32>());
-        let y = y[0].slice::<f32>();
-        if y.is_empty() {
-            return;
-        }
-        if l.shape.rank() <= 1 {
-            let at = |l: &Layout, i: usize| l.offset + i * l.strides[0];
-            return par::map(y, |i| f(a[at(&l, i)], b[at(&r, i)]));
-        }
-        // Rows of the innermost axis: the outer position is worked out once a row.
-        let last = l.shape.rank() - 1;
-        let inner = l.shape[last];
-        let outer = Shape::new(&l.shape[..last]);
-        let rows = |l: &Layout| -> Vec<usize> { Layout { shape: outer, ..*l }.positions().collect() };
-        let (l_rows, r_rows, l_step, r_step) = (rows(&l), rows(&r), l.strides[last], r.strides[last]);
-        par::chunks(y, inner, |first, chunk| {
-            for (row, y) in (first / inner..).zip(chunk.chunks_mut(inner)) {
-                let (a, b) = (&a[l_rows[row]..], &b[r_rows[row]..]);
-                for (i, y) in y.iter_mut().enumerate() {
-                    *y = f(a[i * l_step], b[i * r_step]);
-                }
-            }
-        });
+        let (l, r) = ((x[0].buffer(), x[0].layout), (x[1].buffer(), x[1].layout));
+        map2(&shape, l, r, y[0].slice(), |a: &f32, b: &f32| f(*a, *b));
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -203,32 +196,37 @@ impl Op for Binary {
         });
     }
 
-    fn differentiable(&self) -> bool {
-        self.row().df.is_some()
-    }
-
     fn saves(&self) -> Saves {
         self.row().saves
     }
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        let df = self.row().df.expect("comparisons are not recorded");
-        df(node, dy).into()
+        (self.row().df)(node, dy).into()
     }
 }
 
-/// Methods take anything that broadcasts with `self`; see [`Shape::broadcast`]. Shapes that don't panic at the caller.
+/// Applies a function in the form for the operands' type.
+#[track_caller]
+fn binary(op: Binary, of_integers: Integer, lhs: &Tensor, rhs: &Tensor) -> Tensor {
+    match lhs.dtype() {
+        DType::F32 => apply(op, &[lhs, rhs]),
+        _ => integers(of_integers, op.name(), lhs, rhs),
+    }
+}
+
+/// Methods take anything that broadcasts with `self`; see [`Shape::broadcast`]. Both operands have one element type: `f32`,
+/// or an integer, whose results wrap and whose quotient by 0 is 0. Shapes or types that don't fit panic at the caller.
 impl Tensor {
     /// `self + rhs`.
     #[track_caller]
     pub fn add(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Add, &[self, rhs])
+        binary(Binary::Add, Integer::Add, self, rhs)
     }
 
     /// `self - rhs`.
     #[track_caller]
     pub fn sub(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Sub, &[self, rhs])
+        binary(Binary::Sub, Integer::Sub, self, rhs)
     }
 
     /// `self * rhs`, element by element.
@@ -241,49 +239,51 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn mul(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Mul, &[self, rhs])
+        binary(Binary::Mul, Integer::Mul, self, rhs)
     }
 
     /// `self / rhs`.
     #[track_caller]
     pub fn div(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Div, &[self, rhs])
+        binary(Binary::Div, Integer::Div, self, rhs)
     }
 
     /// `self` to the power `rhs`; NaN for a negative base unless the exponent is a whole number.
     #[track_caller]
     pub fn pow(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Pow, &[self, rhs])
+        binary(Binary::Pow, Integer::Pow, self, rhs)
     }
 
     /// The larger of two; NaN if either is.
     #[track_caller]
     pub fn maximum(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Maximum, &[self, rhs])
+        binary(Binary::Maximum, Integer::Maximum, self, rhs)
     }
 
     /// The smaller of two; NaN if either is.
     #[track_caller]
     pub fn minimum(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Minimum, &[self, rhs])
+        binary(Binary::Minimum, Integer::Minimum, self, rhs)
     }
 
-    /// 1 where equal, else 0.
+    /// The remainder of `self / rhs` with the sign of `self`, as C's `fmod`; NaN for a divisor of 0.
     #[track_caller]
-    pub fn eq(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Equal, &[self, rhs])
+    pub fn fmod(&self, rhs: &Tensor) -> Tensor {
+        binary(Binary::Fmod, Integer::Fmod, self, rhs)
     }
 
-    /// 1 where `self > rhs`, else 0.
+    /// The remainder of `self / rhs` with the sign of `rhs`, as Python's `%`; NaN for a divisor of 0.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// let d = Device::cpu();
+    /// let (x, three) = (Tensor::new(&[-4.0, 4.0], [2], &d), Tensor::scalar(3.0, &d));
+    /// assert_eq!(x.remainder(&three).to_vec::<f32>().unwrap(), [2.0, 1.0]);
+    /// assert_eq!(x.fmod(&three).to_vec::<f32>().unwrap(), [-1.0, 1.0]);
+    /// ```
     #[track_caller]
-    pub fn gt(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Greater, &[self, rhs])
-    }
-
-    /// 1 where `self < rhs`, else 0.
-    #[track_caller]
-    pub fn lt(&self, rhs: &Tensor) -> Tensor {
-        apply(Binary::Less, &[self, rhs])
+    pub fn remainder(&self, rhs: &Tensor) -> Tensor {
+        binary(Binary::Remainder, Integer::Remainder, self, rhs)
     }
 }
 

@@ -61,8 +61,8 @@ pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: L
         from_strides: words(&from.strides, 0),
         to_strides: words(&to.strides, 0),
     };
-    let bytes = x.dtype == DType::U8;
-    assert!(!bytes || (to.is_contiguous() && to.offset == 0), "u8 tensors are copied as a whole only");
+    let bytes = x.dtype.size() == 1;
+    assert!(!bytes || (to.is_contiguous() && to.offset == 0), "bytes are copied as a whole only");
     gpu.dispatch(Dispatch {
         kernel: Kernel {
             shader: &COPY,
@@ -78,7 +78,7 @@ pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: L
 
 /// `y[to(i)] = x[from(i)]` on the CPU.
 fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
-    fn run<T: crate::Element>(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
+    fn run<T: crate::Element + Pod>(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
         let (from, x, y) = (x.layout, x.buffer::<T>(), y.slice::<T>());
         let [from, to] = Layout::merge_axes([from, to]);
         for (to, from) in to.positions().zip(from.positions()) {
@@ -89,7 +89,7 @@ fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
         DType::F32 => run::<f32>(x, y, to),
         DType::I32 => run::<i32>(x, y, to),
         DType::U32 => run::<u32>(x, y, to),
-        DType::U8 => run::<u8>(x, y, to),
+        DType::U8 | DType::Bool => run::<u8>(x, y, to),
     }
 }
 
@@ -209,7 +209,9 @@ impl Op for Concat {
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
         // Bytes are packed four to a word on a GPU, where parts can't be put side by side.
         match same_dtype(x)? {
-            DType::U8 => Err(ShapeError::new("u8 tensors are not joined").help("join them on the host")),
+            dtype @ (DType::U8 | DType::Bool) => {
+                Err(ShapeError::new(format!("{dtype} tensors are not joined")).help("join them on the host"))
+            }
             dtype => Ok(dtype),
         }
     }

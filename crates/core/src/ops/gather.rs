@@ -89,7 +89,7 @@ fn row_len(x: &Shape) -> usize {
 struct GatherRows;
 
 impl GatherRows {
-    fn copy<T: Element>(x: &CpuView<'_>, index: &[u32], y: &mut CpuViewMut<'_>, fill: T) {
+    fn copy<T: Element + Pod>(x: &CpuView<'_>, index: &[u32], y: &mut CpuViewMut<'_>, fill: T) {
         let (rows, row, x) = (x.shape()[0], row_len(x.shape()), x.slice::<T>());
         par::rows(y.slice::<T>(), row, row, |k, y: &mut [T]| match index[k] as usize {
             from if from < rows => y.copy_from_slice(&x[from * row..][..row]),
@@ -117,7 +117,7 @@ impl Op for GatherRows {
             DType::F32 => GatherRows::copy(&x[0], index, &mut y[0], f32::NAN),
             DType::I32 => GatherRows::copy(&x[0], index, &mut y[0], 0i32),
             DType::U32 => GatherRows::copy(&x[0], index, &mut y[0], 0u32),
-            DType::U8 => GatherRows::copy(&x[0], index, &mut y[0], 0u8),
+            DType::U8 | DType::Bool => GatherRows::copy(&x[0], index, &mut y[0], 0u8),
         }
     }
 
@@ -133,7 +133,7 @@ impl Op for GatherRows {
             fill,
             ..Params::default()
         };
-        if x[0].dtype != DType::U8 {
+        if x[0].dtype.size() == 4 {
             return launch(gpu, "gather_words", 1, params, params.len, x, &y[0]);
         }
         if [params.row, params.x_offset].iter().all(|v| v.is_multiple_of(4)) {

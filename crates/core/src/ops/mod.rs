@@ -2,6 +2,8 @@
 
 pub mod batch_norm;
 pub mod binary;
+mod cast;
+mod compare;
 pub mod conv2d;
 mod conv2d_gpu;
 pub mod copy;
@@ -9,6 +11,7 @@ pub mod cross_entropy;
 mod fill;
 pub mod gather;
 mod gemm;
+mod integer;
 mod matmul;
 pub mod movement;
 pub mod optimizer;
@@ -17,6 +20,7 @@ pub mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod unary;
+mod where_cond;
 
 pub(crate) use fill::fill;
 
@@ -82,11 +86,14 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 pub static ALL: &[&OpInfo] = &[
     &batch_norm::INFO,
     &binary::INFO,
+    &cast::INFO,
+    &compare::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
     &fill::INFO,
     &gather::INFO,
+    &integer::INFO,
     &matmul::INFO,
     &movement::INFO,
     &optimizer::INFO,
@@ -95,4 +102,5 @@ pub static ALL: &[&OpInfo] = &[
     &reduce::INFO,
     &softmax::INFO,
     &unary::INFO,
+    &where_cond::INFO,
 ];

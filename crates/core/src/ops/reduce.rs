@@ -164,7 +164,7 @@ impl Op for Reduce {
             Kind::Sum => dy.affine(self.scale, 0.0),
             // Elements that tie for the extreme share its gradient.
             Kind::Max | Kind::Min => {
-                let hit = node.input(0).eq(&node.output().unsqueeze(1)).detach();
+                let hit = node.input(0).eq(&node.output().unsqueeze(1)).cast(DType::F32);
                 let ties = hit.sum_axes(&[1], true);
                 hit.mul(&dy.div(&ties))
             }

@@ -1,0 +1,7 @@
+//! Gather and scatter.
+
+use super::Row;
+
+pub fn rows() -> Vec<Row> {
+    vec![]
+}

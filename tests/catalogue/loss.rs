@@ -1,0 +1,7 @@
+//! Softmax and losses.
+
+use super::Row;
+
+pub fn rows() -> Vec<Row> {
+    vec![]
+}

@@ -1,0 +1,8 @@
+//! What training needs: optimizers, gradients, dropout.
+
+use super::node::{Node, Outcome};
+use super::value::Value;
+
+pub fn run(_node: &Node) -> Option<Outcome<Vec<Value>>> {
+    None
+}
