@@ -25,6 +25,7 @@ pub use device::{Device, DeviceInfo};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use ops::conv2d::{Conv2dOptions, ConvAlgorithm, conv2d_shape};
+pub use ops::pool::Pooling;
 pub use ops::random::{RandomKey, Rng};
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};

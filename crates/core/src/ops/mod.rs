@@ -12,9 +12,13 @@ mod fill;
 pub mod gather;
 mod gemm;
 mod integer;
+mod lp_pool2d;
 mod matmul;
+mod max_pool2d;
+mod max_unpool;
 pub mod movement;
 pub mod optimizer;
+pub mod pool;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
@@ -94,7 +98,10 @@ pub static ALL: &[&OpInfo] = &[
     &fill::INFO,
     &gather::INFO,
     &integer::INFO,
+    &lp_pool2d::INFO,
     &matmul::INFO,
+    &max_pool2d::INFO,
+    &max_unpool::INFO,
     &movement::INFO,
     &optimizer::INFO,
     &pool2d::INFO,
