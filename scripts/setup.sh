@@ -3,8 +3,8 @@
 # alone, and each thing that is got is named.
 #
 # Required: cargo, a C linker, and on Linux a Vulkan loader with a driver. Without one of them the script says what
-# is missing and exits with 1. Optional: the software driver beside a real one, Fashion-MNIST and MNIST. Without
-# one of those the script says what to do by hand, and goes on.
+# is missing and exits with 1. Optional: the software driver beside a real one, spirv-val (which checks the shaders a
+# second time), Fashion-MNIST and MNIST. Without one of those the script says what to do by hand, and goes on.
 #
 # TILEGRAD_SETUP_DATA=0 leaves the datasets out.
 set -euo pipefail
@@ -130,6 +130,12 @@ setup_vulkan() {
     fi
 }
 
+setup_spirv_val() {
+    has spirv-val && return
+    has apt-get && apt_install spirv-tools && return
+    warn "no spirv-val: shaders are checked by naga alone. It is in the package spirv-tools"
+}
+
 setup_rust() {
     has cargo || required "no cargo. Install Rust: https://rustup.rs"
     has cc || has gcc || has clang || [[ $system == MINGW* || $system == MSYS* ]] ||
@@ -242,6 +248,7 @@ by_hand() {
 
 setup_rust
 setup_vulkan
+setup_spirv_val
 [ "$missing" -eq 0 ] || exit 1
 if [ "${TILEGRAD_SETUP_DATA:-1}" != 0 ]; then
     setup_fashion

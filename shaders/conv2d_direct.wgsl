@@ -147,16 +147,16 @@ fn load_x(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
     return v;
 }
 
-// Four output channels of row k of w; past the end any row will do, since x is zero there.
+// Four output channels of row k of w; zero past the end, as x is: another row may hold infinity, which zero makes NaN.
 fn load_w(k: u32, column: u32, group: u32) -> vec4<f32> {
     let row = p.w_offset + min(k, TAPS * CG - 1u) * O + group * OG;
-    if O_VEC == 1u { return w[(row + min(column, OG - 4u)) >> 2u]; }
+    if O_VEC == 1u { return select(vec4<f32>(0.0), w[(row + min(column, OG - 4u)) >> 2u], k < TAPS * CG); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, OG - 1u);
         v[i] = w[at >> 2u][at & 3u];
     }
-    return v;
+    return select(vec4<f32>(0.0), v, k < TAPS * CG);
 }
 
 fn load_w_rows(k: u32, column: u32, group: u32) -> array<vec4<f32>, 4> {
@@ -245,7 +245,7 @@ fn load_dy(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
     return v;
 }
 
-// Kernel positions k to k + 3 for input channel `column`: they are neighbours in w.
+// Kernel positions k to k + 3 for input channel `column`: they are neighbours in w. Zero past the end.
 fn load_w_along_o(k: u32, column: u32, group: u32) -> vec4<f32> {
     let c = min(column, CG - 1u);
     if O_VEC == 1u { return w[(p.w_offset + (k / OG * CG + c) * O + group * OG + k % OG) >> 2u]; }
@@ -253,7 +253,7 @@ fn load_w_along_o(k: u32, column: u32, group: u32) -> vec4<f32> {
     for (var i = 0u; i < 4u; i++) {
         let position = min(k + i, TAPS * OG - 1u);
         let at = p.w_offset + (position / OG * CG + c) * O + group * OG + position % OG;
-        v[i] = w[at >> 2u][at & 3u];
+        v[i] = select(0.0, w[at >> 2u][at & 3u], k + i < TAPS * OG);
     }
     return v;
 }
@@ -303,16 +303,16 @@ fn conv2d_backward_data(
 
 // ---- gradient of the weights ----
 
-// Four output channels of one pixel of dy; past the end any pixel will do, since x is zero there.
+// Four output channels of one pixel of dy; zero past the end.
 fn load_dy_row(pixel: u32, last: u32, column: u32, group: u32) -> vec4<f32> {
     let row = p.y_offset + min(pixel, last) * O + group * OG;
-    if O_VEC == 1u { return dy_weights[(row + min(column, OG - 4u)) >> 2u]; }
+    if O_VEC == 1u { return select(vec4<f32>(0.0), dy_weights[(row + min(column, OG - 4u)) >> 2u], pixel <= last); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, OG - 1u);
         v[i] = dy_weights[at >> 2u][at & 3u];
     }
-    return v;
+    return select(vec4<f32>(0.0), v, pixel <= last);
 }
 
 fn load_dy_rows(pixel: u32, last: u32, column: u32, group: u32) -> array<vec4<f32>, 4> {

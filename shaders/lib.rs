@@ -62,12 +62,15 @@ macro_rules! shaders {
 
 shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
+    UNARY_SERIES = "unary_series", "Elementwise functions of one tensor that are made of polynomials.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
+    ARGMAX = "argmax", "Positions of extremes along an axis.";
     BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
     CAST = "cast", "Element types converted.";
     COMPARE = "compare", "Comparisons, logic, and kinds of numbers.";
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
+    CUMULATIVE = "cumulative", "Running sums and products along an axis.";
     FILL = "fill", "A constant everywhere.";
     INTEGER = "integer", "Arithmetic of integers, with broadcasting.";
     IM2COL = "im2col", "Images to columns and back.";
@@ -82,7 +85,8 @@ shaders! {
     MAX_UNPOOL = "max_unpool", "Elements back at the positions that max-pooling had them from.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
-    REDUCE = "reduce", "Sums, extremes and their positions along axes.";
+    REDUCE = "reduce", "Sums, products and extremes along axes.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
+    SORT = "sort", "Sorting along an axis.";
     WHERE_COND = "where_cond", "A choice between two tensors by a condition.";
 }

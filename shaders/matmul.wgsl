@@ -100,16 +100,16 @@ fn share_a(piece: array<vec4<f32>, A_LOADS>, row: u32, step: u32) -> f32 {
     return subgroupShuffle(piece[row / LANES][step], row % LANES);
 }
 
-// Four neighbours of row k of B, for this lane; past the last k any finite row will do, since A is zero there.
+// Four neighbours of row k of B, for this lane; zero past the last k.
 fn load_b(k: u32, k_end: u32, column: u32, base: u32) -> vec4<f32> {
     let row = base + min(k, k_end - 1u) * p.b_row;
-    if B_LOAD == 1u { return b[(row + min(column, p.n - 4u)) >> 2u]; }
+    if B_LOAD == 1u { return select(vec4<f32>(0.0), b[(row + min(column, p.n - 4u)) >> 2u], k < k_end); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, p.n - 1u) * p.b_col;
         v[i] = b[at >> 2u][at & 3u];
     }
-    return v;
+    return select(vec4<f32>(0.0), v, k < k_end);
 }
 
 // Adds the piece's four steps to every sum: row after row, so that a sum is fetched and put back once.

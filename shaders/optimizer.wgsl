@@ -1,13 +1,17 @@
 // Optimizer steps over flat arenas: all weights of a model lie in one buffer, and a step is one launch.
 //
 // The formulas are Keras 3's. Before each, weight decay: w -= lr * weight_decay * w.
+// The root is root(v) = sqrt(v + epsilon_in_root) + epsilon, of which one is 0 as a rule.
 //   sgd               w -= lr * g
 //   sgd_momentum      a = momentum * a - lr * g; w += a, or with nesterov w += momentum * a - lr * g
-//   adam              a += (1 - beta1) * (g - a); b += (1 - beta2) * (g^2 - b); w -= lr * a / (sqrt(b) + epsilon)
-//   adam_amsgrad      the same with c = max(c, b) in place of b; lr carries the bias correction
-//   rmsprop           a = rho * a + (1 - rho) * g^2; w -= lr * g / sqrt(a + epsilon)
-//   rmsprop_centered  b = rho * b + (1 - rho) * g, and a - b^2 in place of a
-//   rmsprop_momentum  the last state: s = momentum * s + increment; w -= s
+//   adam              a += (1 - beta1) * (g - a); b += (1 - beta2) * (g^2 - b);
+//                     w -= (lr * a + lr_of_gradient * g) / root(b); lr carries the bias correction
+//   adam_amsgrad      the same with c = max(c, b * scale_of_largest) in place of b
+//   rmsprop           a = rho * a + (1 - rho) * g^2; w -= lr * g / root(a)
+//   rmsprop_centered  b = rho * b + (1 - rho) * g, and max(a - b^2, 0) in place of a
+//   rmsprop_momentum  the last state: s = momentum * s + increment; w -= s, or with nesterov momentum * s + increment
+//   adagrad           a += g^2; w -= lr * g / root(a)
+//   lion              w -= lr * sign(beta1 * a + (1 - beta1) * g); a = beta2 * a + (1 - beta2) * g
 //
 // A thread makes four elements. VEC: 1 when the length and all offsets are multiples of 4.
 
@@ -24,10 +28,14 @@ struct Params {
     momentum: f32,
     beta1: f32,
     beta2: f32,    // rho of rmsprop
-    epsilon: f32,
+    epsilon: f32,  // added to the root
+    epsilon_in_root: f32,
     decay: f32,    // lr * weight_decay
+    lr_of_gradient: f32,
+    scale_of_largest: f32,
     pad2: f32,
     pad3: f32,
+    pad4: f32,
 }
 
 const SIZE: u32 = 64u;
@@ -161,6 +169,10 @@ fn add_to_weight(i: u32, change: vec4<f32>) {
     store_w(i, v - v * p.decay + change);
 }
 
+fn root(v: vec4<f32>) -> vec4<f32> {
+    return sqrt(v + p.epsilon_in_root) + p.epsilon;
+}
+
 fn rmsprop_square(i: u32, v: vec4<f32>) -> vec4<f32> {
     let square = p.beta2 * load_a(i) + (1.0 - p.beta2) * v * v;
     store_a(i, square);
@@ -169,25 +181,31 @@ fn rmsprop_square(i: u32, v: vec4<f32>) -> vec4<f32> {
 
 fn rmsprop_increment(i: u32) -> vec4<f32> {
     let v = load_g(i);
-    return p.lr * v / sqrt(rmsprop_square(i, v) + p.epsilon);
+    return p.lr * v / root(rmsprop_square(i, v));
 }
 
 fn rmsprop_centered_increment(i: u32) -> vec4<f32> {
     let v = load_g(i);
     let mean = p.beta2 * load_b(i) + (1.0 - p.beta2) * v;
     store_b(i, mean);
-    return p.lr * v / sqrt(rmsprop_square(i, v) - mean * mean + p.epsilon);
+    // Rounding can take the variance below 0 where gradients hardly change.
+    return p.lr * v / root(maximum(rmsprop_square(i, v) - mean * mean, vec4(0.0)));
 }
 
-// The moments after this step.
+fn go_on(velocity: vec4<f32>, increment: vec4<f32>) -> vec4<f32> {
+    return -select(velocity, p.momentum * velocity + increment, p.nesterov == 1u);
+}
+
+// The gradient, and the moments after this step.
 struct Moments {
+    gradient: vec4<f32>,
     first: vec4<f32>,
     second: vec4<f32>,
 }
 
 fn adam_moments(i: u32) -> Moments {
     let v = load_g(i);
-    var m = Moments(load_a(i), load_b(i));
+    var m = Moments(v, load_a(i), load_b(i));
     m.first += (v - m.first) * (1.0 - p.beta1);
     m.second += (v * v - m.second) * (1.0 - p.beta2);
     store_a(i, m.first);
@@ -196,7 +214,7 @@ fn adam_moments(i: u32) -> Moments {
 }
 
 fn adam_change(m: Moments) -> vec4<f32> {
-    return -(m.first * p.lr) / (sqrt(m.second) + p.epsilon);
+    return -(m.first * p.lr + m.gradient * p.lr_of_gradient) / root(m.second);
 }
 
 @compute @workgroup_size(SIZE)
@@ -252,9 +270,9 @@ fn adam_amsgrad_step(
         return;
     }
     let m = adam_moments(i);
-    let largest = maximum(load_c(i), m.second);
+    let largest = maximum(load_c(i), m.second * p.scale_of_largest);
     store_c(i, largest);
-    add_to_weight(i, adam_change(Moments(m.first, largest)));
+    add_to_weight(i, adam_change(Moments(m.gradient, m.first, largest)));
 }
 
 @compute @workgroup_size(SIZE)
@@ -280,9 +298,10 @@ fn rmsprop_momentum_step(
     if i >= p.len {
         return;
     }
-    let velocity = p.momentum * load_b(i) + rmsprop_increment(i);
+    let increment = rmsprop_increment(i);
+    let velocity = p.momentum * load_b(i) + increment;
     store_b(i, velocity);
-    add_to_weight(i, -velocity);
+    add_to_weight(i, go_on(velocity, increment));
 }
 
 @compute @workgroup_size(SIZE)
@@ -308,7 +327,42 @@ fn rmsprop_centered_momentum_step(
     if i >= p.len {
         return;
     }
-    let velocity = p.momentum * load_c(i) + rmsprop_centered_increment(i);
+    let increment = rmsprop_centered_increment(i);
+    let velocity = p.momentum * load_c(i) + increment;
     store_c(i, velocity);
-    add_to_weight(i, -velocity);
+    add_to_weight(i, go_on(velocity, increment));
+}
+
+@compute @workgroup_size(SIZE)
+fn adagrad_step(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
+    }
+    let v = load_g(i);
+    let sum = load_a(i) + v * v;
+    store_a(i, sum);
+    add_to_weight(i, -(p.lr * v) / root(sum));
+}
+
+@compute @workgroup_size(SIZE)
+fn lion_step(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
+    }
+    let v = load_g(i);
+    let mean = load_a(i);
+    store_a(i, p.beta2 * mean + (1.0 - p.beta2) * v);
+    // sign leaves NaN open.
+    let direction = p.beta1 * mean + (1.0 - p.beta1) * v;
+    add_to_weight(i, -p.lr * select(sign(direction), direction, nan_bits(direction)));
 }

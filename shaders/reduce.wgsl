@@ -1,8 +1,8 @@
 // Reductions of the middle axis of x seen as (outer, reduce, inner): y[s, o, i] = R over r of x[o, r, i].
 //
-// OP: 0 sum, 1 max, 2 min. One thread makes one output of one split: split s covers `chunk` steps of the reduced axis, and
-// with more than one split a second launch reduces the partial results (a tensor (splits, outer * inner)). The order of
-// additions is fixed, so results are the same run to run.
+// OP: 0 sum, 1 max, 2 min, 3 product. One thread makes one output of one split: split s covers `chunk` steps of the reduced
+// axis, and with more than one split a second launch reduces the partial results (a tensor (splits, outer * inner)). The
+// order of additions is fixed, so results are the same run to run.
 
 struct Params {
     outputs: u32,  // outer * inner
@@ -12,18 +12,22 @@ struct Params {
     splits: u32,
     x_offset: u32, // in elements
     scale: f32,    // multiplies a sum: 1, or 1/reduce for a mean (in the last launch)
-    pad: u32,
+    divisor: u32,  // divides a sum of integers: 1, or reduce
+    sign: u32,     // the sign bit of i32, 0 for u32
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 const SIZE: u32 = 64u;
+const BLOCK: u32 = 512u;
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;       // (outer, reduce, inner)
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // (splits, outputs)
-@group(0) @binding(1) var<storage, read_write> index: array<u32>; // (splits, outputs)
-@group(0) @binding(1) var<storage, read> candidates: array<u32>;  // index, as reduce_index left it
-@group(0) @binding(2) var<storage, read_write> merged: array<u32>; // (outputs)
 @group(0) @binding(0) var<storage, read> x4: array<vec4<f32>>;       // x and y for reduce_columns
 @group(0) @binding(1) var<storage, read_write> y4: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> words: array<u32>;          // x and y for reduce_integers
+@group(0) @binding(1) var<storage, read_write> results: array<u32>;
 
 fn nan_bits(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
@@ -53,18 +57,30 @@ fn reduce_forward(
     let last = min(first + p.chunk, p.reduce);
     var at = p.x_offset + (output / p.inner * p.reduce + first) * p.inner + output % p.inner;
     if OP == 0u {
-        // Four sums side by side: shorter chains of additions, and a smaller rounding error.
+        // Four sums side by side, and a sum of the sums of blocks: shorter chains of additions, and a smaller rounding error.
         var sums = vec4(0.0);
         var r = first;
-        for (; r + 4u <= last; r += 4u) {
-            sums += vec4(x[at], x[at + p.inner], x[at + 2u * p.inner], x[at + 3u * p.inner]);
-            at += 4u * p.inner;
-        }
-        for (; r < last; r++) {
-            sums.x += x[at];
-            at += p.inner;
+        while r < last {
+            let stop = min(r + BLOCK, last);
+            var block = vec4(0.0);
+            for (; r + 4u <= stop; r += 4u) {
+                block += vec4(x[at], x[at + p.inner], x[at + 2u * p.inner], x[at + 3u * p.inner]);
+                at += 4u * p.inner;
+            }
+            for (; r < stop; r++) {
+                block.x += x[at];
+                at += p.inner;
+            }
+            sums += block;
         }
         y[thread] = ((sums.x + sums.y) + (sums.z + sums.w)) * p.scale;
+    } else if OP == 3u {
+        var product = 1.0;
+        for (var r = first; r < last; r++) {
+            product *= x[at];
+            at += p.inner;
+        }
+        y[thread] = product;
     } else {
         var best = x[at];
         for (var r = first + 1u; r < last; r++) {
@@ -95,23 +111,38 @@ fn reduce_columns(
     let last = min(first + p.chunk, p.reduce);
     let step = p.inner / 4u;
     var at = (p.x_offset + (output / p.inner * p.reduce + first) * p.inner + output % p.inner) / 4u;
-    var even = vec4(0.0);
-    var odd = vec4(0.0);
+    var sums = vec4(0.0);
     var r = first;
-    for (; r + 2u <= last; r += 2u) {
-        even += x4[at];
-        odd += x4[at + step];
-        at += 2u * step;
+    while r < last {
+        let stop = min(r + BLOCK, last);
+        var even = vec4(0.0);
+        var odd = vec4(0.0);
+        for (; r + 2u <= stop; r += 2u) {
+            even += x4[at];
+            odd += x4[at + step];
+            at += 2u * step;
+        }
+        for (; r < stop; r++) {
+            even += x4[at];
+            at += step;
+        }
+        sums += even + odd;
     }
-    if r < last {
-        even += x4[at];
-    }
-    y4[thread] = (even + odd) * p.scale;
+    y4[thread] = sums * p.scale;
 }
 
-// index[s, o, i] = the first r of split s with the largest (OP 1) or smallest (OP 2) x[o, r, i].
+// Of two integers, as OP says. With its sign bit flipped, an i32 is in the order of u32.
+fn combine(a: u32, b: u32) -> u32 {
+    switch OP {
+        case 0u: { return a + b; }
+        case 1u: { return max(a ^ p.sign, b ^ p.sign) ^ p.sign; }
+        case 2u: { return min(a ^ p.sign, b ^ p.sign) ^ p.sign; }
+        default: { return a * b; }
+    }
+}
+
 @compute @workgroup_size(SIZE)
-fn reduce_index(
+fn reduce_integers(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -124,39 +155,20 @@ fn reduce_index(
     let first = thread / p.outputs * p.chunk;
     let last = min(first + p.chunk, p.reduce);
     var at = p.x_offset + (output / p.inner * p.reduce + first) * p.inner + output % p.inner;
-    var best = x[at];
-    var best_at = first;
-    for (var r = first + 1u; r < last; r++) {
+    var whole = 0u;
+    if OP == 3u {
+        whole = 1u;
+    } else if OP != 0u {
+        whole = words[at];
+    }
+    for (var r = first; r < last; r++) {
+        whole = combine(whole, words[at]);
         at += p.inner;
-        if beats(x[at], best) {
-            best = x[at];
-            best_at = r;
-        }
     }
-    index[thread] = best_at;
-}
-
-// The best of the splits' candidates. The splits are in order, so the first of equal ones stays.
-@compute @workgroup_size(SIZE)
-fn reduce_index_merge(
-    @builtin(local_invocation_index) local: u32,
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-) {
-    let output = (group.x + group.y * groups.x) * SIZE + local;
-    if output >= p.outputs {
-        return;
+    if p.divisor > 1u && p.sign != 0u {
+        whole = bitcast<u32>(bitcast<i32>(whole) / i32(p.divisor));
+    } else if p.divisor > 1u {
+        whole = whole / p.divisor;
     }
-    let start = p.x_offset + output / p.inner * p.reduce * p.inner + output % p.inner;
-    var best_at = candidates[output];
-    var best = x[start + best_at * p.inner];
-    for (var s = 1u; s < p.splits; s++) {
-        let r = candidates[s * p.outputs + output];
-        let v = x[start + r * p.inner];
-        if beats(v, best) {
-            best = v;
-            best_at = r;
-        }
-    }
-    merged[output] = best_at;
+    results[thread] = whole;
 }

@@ -17,8 +17,8 @@ use tilegrad::nn::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Pair,
 };
 use tilegrad::nn::{
-    Activation, Adam, BinaryCrossentropy, CategoricalCrossentropy, Clip, MeanSquaredError, Metric, RmsProp, Sequential,
-    Sgd, SparseCategoricalCrossentropy,
+    Activation, Adagrad, Adam, AdamW, BinaryCrossentropy, CategoricalCrossentropy, Clip, Lion, MeanSquaredError,
+    Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy,
 };
 use tilegrad::{Device, Padding, Tensor};
 
@@ -149,7 +149,7 @@ fn compile(model: &mut Sequential, case: &Value, rate: Option<f32>) -> Outcome<(
         return Ok(());
     }
     let c = Config(&case["optimizer_config"]);
-    for key in ["clipnorm", "loss_scale_factor", "gradient_accumulation_steps"] {
+    for key in ["loss_scale_factor", "gradient_accumulation_steps"] {
         if !c.0[key].is_null() {
             return Err(format!("{key} is not supported"));
         }
@@ -157,26 +157,51 @@ fn compile(model: &mut Sequential, case: &Value, rate: Option<f32>) -> Outcome<(
     if c.flag("use_ema", false) {
         return Err("use_ema is not supported".into());
     }
-    let (lr, decay) = (c.float("learning_rate", 0.001), c.float("weight_decay", 0.0));
-    let clip = match (c.float("clipvalue", 0.0), c.float("global_clipnorm", 0.0)) {
-        (0.0, 0.0) => Clip::None,
-        (value, 0.0) => Clip::Value(value),
-        (_, norm) => Clip::GlobalNorm(norm),
+    let lr = c.float("learning_rate", if case["optimizer"] == "SGD" { 0.01 } else { 0.001 });
+    let decay = c.float("weight_decay", 0.0);
+    let clip = match ["clipvalue", "clipnorm", "global_clipnorm"].map(|key| c.float(key, 0.0)) {
+        [0.0, 0.0, 0.0] => Clip::None,
+        [value, 0.0, 0.0] => Clip::Value(value),
+        [0.0, norm, 0.0] => Clip::Norm(norm),
+        [0.0, 0.0, norm] => Clip::GlobalNorm(norm),
+        _ => return Err("more than one way to clip gradients is not supported".into()),
     };
+    let (epsilon, beta1) = (c.float("epsilon", 1e-7), c.float("beta_1", 0.9));
     match case["optimizer"].as_str().unwrap_or("") {
-        "Adam" | "AdamW" => with_loss!(
+        "Adagrad" => with_loss!(
+            Adagrad::new(lr)
+                .initial_accumulator(c.float("initial_accumulator_value", 0.1))
+                .epsilon(epsilon)
+                .weight_decay(decay)
+                .clip(clip)
+        ),
+        "Adam" => with_loss!(
             Adam::new(lr)
-                .betas(c.float("beta_1", 0.9), c.float("beta_2", 0.999))
-                .epsilon(c.float("epsilon", 1e-7))
+                .betas(beta1, c.float("beta_2", 0.999))
+                .epsilon(epsilon)
                 .amsgrad(c.flag("amsgrad", false))
                 .weight_decay(decay)
                 .clip(clip)
         ),
+        "AdamW" => with_loss!(
+            AdamW::new(lr)
+                .betas(beta1, c.float("beta_2", 0.999))
+                .epsilon(epsilon)
+                .amsgrad(c.flag("amsgrad", false))
+                .weight_decay(c.float("weight_decay", 0.004))
+                .clip(clip)
+        ),
+        "Nadam" => with_loss!(
+            Nadam::new(lr).betas(beta1, c.float("beta_2", 0.999)).epsilon(epsilon).weight_decay(decay).clip(clip)
+        ),
+        "Lion" => {
+            with_loss!(Lion::new(lr).betas(beta1, c.float("beta_2", 0.99)).weight_decay(decay).clip(clip))
+        }
         "RMSprop" => with_loss!(
             RmsProp::new(lr)
                 .rho(c.float("rho", 0.9))
                 .momentum(c.float("momentum", 0.0))
-                .epsilon(c.float("epsilon", 1e-7))
+                .epsilon(epsilon)
                 .centered(c.flag("centered", false))
                 .weight_decay(decay)
                 .clip(clip)

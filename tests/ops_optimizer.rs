@@ -3,7 +3,11 @@
 mod common;
 
 use common::{Lcg, devices, panic_and_place, panic_message};
-use tilegrad::ops::optimizer::{AdamStep, RmspropStep, SgdStep, adam_step, pack, rmsprop_step, sgd_step};
+use tilegrad::ops::optimizer::{
+    AdagradStep, AdamStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep, adagrad_step, adam_step, lion_step,
+    rmsprop_step, sgd_step,
+};
+use tilegrad::ops::pack::pack;
 use tilegrad::{Device, Tensor};
 
 const N: usize = 1003;
@@ -81,8 +85,7 @@ fn adam() {
             "adam",
             2 + amsgrad as usize,
             |w, s, g, t| {
-                let t = t as u64;
-                let constants = AdamStep { lr: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, t, weight_decay };
+                let constants = AdamStep { lr: 0.01, t: t as u64, weight_decay, ..AdamStep::default() };
                 adam_step(w, g, &s[0], &s[1], s.get(2), &constants);
             },
             |g, e, t| {
@@ -104,17 +107,106 @@ fn adam() {
 }
 
 #[test]
-fn rmsprop() {
-    for (centered, momentum) in [(false, None), (false, Some(0.9f32)), (true, None), (true, Some(0.5))] {
-        let last = 2 + centered as usize;
+fn adam_with_corrected_moments() {
+    // Algorithm 1 of the paper, with epsilons large enough to tell where they are added.
+    for (amsgrad, epsilon_in_root) in [(false, 0.0), (false, 0.02f32), (true, 0.0)] {
         trajectory(
-            &format!("rmsprop {centered} {momentum:?}"),
+            &format!("adam with corrected moments {amsgrad} {epsilon_in_root}"),
+            2 + amsgrad as usize,
+            |w, s, g, t| {
+                let (epsilon, correction) = (0.01, Correction::OfMoments);
+                let constants =
+                    AdamStep { lr: 0.01, epsilon, epsilon_in_root, t: t as u64, correction, ..AdamStep::default() };
+                adam_step(w, g, &s[0], &s[1], s.get(2), &constants);
+            },
+            |g, e, t| {
+                let (b1, b2) = (f64::from(0.9f32), f64::from(0.999f32));
+                e[1] = b1 * e[1] + (1.0 - b1) * g;
+                e[2] = b2 * e[2] + (1.0 - b2) * g * g;
+                let (mean, mut square) = (e[1] / (1.0 - b1.powi(t as i32)), e[2] / (1.0 - b2.powi(t as i32)));
+                if amsgrad {
+                    e[3] = e[3].max(square);
+                    square = e[3];
+                }
+                e[0] -= 0.01 * mean / ((square + f64::from(epsilon_in_root)).sqrt() + 0.01);
+            },
+        );
+    }
+}
+
+#[test]
+fn nadam() {
+    for nesterov in [Nesterov::Scheduled, Nesterov::Constant] {
+        trajectory(
+            &format!("nadam {nesterov:?}"),
+            2,
+            |w, s, g, t| {
+                let correction = Correction::OfMoments;
+                let constants =
+                    AdamStep { lr: 0.01, epsilon: 0.01, t: t as u64, correction, nesterov, ..AdamStep::default() };
+                adam_step(w, g, &s[0], &s[1], None, &constants);
+            },
+            |g, e, t| {
+                let (b1, b2) = (f64::from(0.9f32), f64::from(0.999f32));
+                e[1] = b1 * e[1] + (1.0 - b1) * g;
+                e[2] = b2 * e[2] + (1.0 - b2) * g * g;
+                let share = |t: usize| match nesterov {
+                    Nesterov::Scheduled => b1 * (1.0 - 0.5 * 0.96f64.powi(t as i32)),
+                    _ => b1,
+                };
+                let product = |t: usize| (1..=t).map(share).product::<f64>();
+                let mean = share(t + 1) * e[1] / (1.0 - product(t + 1)) + (1.0 - share(t)) * g / (1.0 - product(t));
+                e[0] -= 0.01 * mean / ((e[2] / (1.0 - b2.powi(t as i32))).sqrt() + 0.01);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_late_step_is_no_slower_and_needs_no_correction() {
+    let device = Device::cpu();
+    let moved = |nesterov, t| {
+        let one = || Tensor::ones([1], &device);
+        let (w, m, v) = (Tensor::zeros([1], &device), one(), one());
+        let constants = AdamStep { lr: 0.5, epsilon: 0.0, t, nesterov, ..AdamStep::default() };
+        adam_step(&w, &one(), &m, &v, None, &constants);
+        w.item().unwrap()
+    };
+    for nesterov in [Nesterov::No, Nesterov::Scheduled, Nesterov::Constant] {
+        let far = moved(nesterov, u64::MAX);
+        assert!((far + 0.5).abs() < 1e-6, "{nesterov:?} moves by {far}");
+    }
+    assert_eq!(moved(Nesterov::No, 0), -0.5);
+}
+
+#[test]
+fn rmsprop() {
+    let plain = RmspropStep {
+        lr: 0.01,
+        rho: 0.9,
+        momentum: 0.0,
+        nesterov: false,
+        epsilon: 1e-3,
+        epsilon_in_root: true,
+        weight_decay: 0.01,
+    };
+    for (centered, momentum, nesterov, epsilon_in_root) in [
+        (false, None, false, true),
+        (false, None, false, false),
+        (false, Some(0.9f32), false, true),
+        (false, Some(0.9), true, true),
+        (true, None, false, true),
+        (true, Some(0.5), false, true),
+        (true, Some(0.5), true, false),
+    ] {
+        let last = 2 + centered as usize;
+        let constants = RmspropStep { momentum: momentum.unwrap_or(0.0), nesterov, epsilon_in_root, ..plain };
+        trajectory(
+            &format!("rmsprop {centered} {momentum:?} {nesterov} {epsilon_in_root}"),
             last - 1 + momentum.is_some() as usize,
             |w, s, g, _| {
-                let momentum_of = momentum.unwrap_or(0.0);
-                let constants =
-                    RmspropStep { lr: 0.01, rho: 0.9, momentum: momentum_of, epsilon: 1e-3, weight_decay: 0.01 };
-                rmsprop_step(w, g, &s[0], s.get(1).filter(|_| centered), s.get(last - 1), &constants);
+                let average = s.get(1).filter(|_| centered);
+                rmsprop_step(w, g, &s[0], average, s.get(last - 1), &constants);
             },
             |g, e, _| {
                 let rho = f64::from(0.9f32);
@@ -125,16 +217,83 @@ fn rmsprop() {
                     e[2] = rho * e[2] + (1.0 - rho) * g;
                     square -= e[2] * e[2];
                 }
-                let increment = 0.01 * g / (square + 1e-3).sqrt();
+                let root = if epsilon_in_root { (square + 1e-3).sqrt() } else { square.sqrt() + 1e-3 };
+                let increment = 0.01 * g / root;
                 match momentum {
                     Some(momentum) => {
                         e[last] = f64::from(momentum) * e[last] + increment;
-                        e[0] -= e[last];
+                        e[0] -= if nesterov { f64::from(momentum) * e[last] + increment } else { e[last] };
                     }
                     None => e[0] -= increment,
                 }
             },
         );
+    }
+}
+
+#[test]
+fn a_variance_that_rounds_below_0_does_not_make_nan() {
+    let constants = RmspropStep {
+        lr: 0.01,
+        rho: 0.9,
+        momentum: 0.0,
+        nesterov: false,
+        epsilon: 1e-7,
+        epsilon_in_root: true,
+        weight_decay: 0.0,
+    };
+    for device in devices() {
+        let (w, v, mean) = (Tensor::zeros([9], &device), Tensor::zeros([9], &device), Tensor::zeros([9], &device));
+        let gradients: Vec<f32> = (0..9).map(|i| 1000.0 + 77.7 * i as f32).collect();
+        for _ in 0..300 {
+            rmsprop_step(&w, &Tensor::new(&gradients, [9], &device), &v, Some(&mean), None, &constants);
+        }
+        assert!(w.to_vec::<f32>().unwrap().iter().all(|w| w.is_finite()), "on {device}");
+    }
+}
+
+#[test]
+fn adagrad() {
+    for epsilon_in_root in [true, false] {
+        trajectory(
+            &format!("adagrad {epsilon_in_root}"),
+            1,
+            |w, s, g, _| {
+                let constants = AdagradStep { lr: 0.1, epsilon: 1e-2, epsilon_in_root, weight_decay: 0.01 };
+                adagrad_step(w, g, &s[0], &constants);
+            },
+            |g, e, _| {
+                let lr = f64::from(0.1f32);
+                e[0] -= lr * 0.01 * e[0];
+                e[1] += g * g;
+                e[0] -= lr * g / if epsilon_in_root { (e[1] + 1e-2).sqrt() } else { e[1].sqrt() + 1e-2 };
+            },
+        );
+    }
+}
+
+#[test]
+fn lion() {
+    trajectory(
+        "lion",
+        1,
+        |w, s, g, _| lion_step(w, g, &s[0], &LionStep { lr: 0.01, beta1: 0.9, beta2: 0.99, weight_decay: 0.1 }),
+        |g, e, _| {
+            let (b1, b2) = (f64::from(0.9f32), f64::from(0.99f32));
+            e[0] -= 0.01 * 0.1 * e[0];
+            let direction = b1 * e[1] + (1.0 - b1) * g;
+            e[1] = b2 * e[1] + (1.0 - b2) * g;
+            e[0] -= 0.01 * direction.signum();
+        },
+    );
+    for device in devices() {
+        let tensor = |values: [f32; 6]| Tensor::new(&values, [6], &device);
+        let (w, m) = (tensor([1.0; 6]), tensor([0.0; 6]));
+        let g = tensor([0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-30]);
+        lion_step(&w, &g, &m, &LionStep { lr: 0.5, beta1: 0.9, beta2: 0.99, weight_decay: 0.0 });
+        let w = w.to_vec::<f32>().unwrap();
+        assert_eq!((&w[..2], &w[3..]), (&[1.0, 1.0][..], &[0.5, 1.5, 0.5][..]), "on {device}");
+        assert!(w[2].is_nan(), "on {device}");
     }
 }
 
@@ -187,7 +346,7 @@ fn nan_passes_through_amsgrad() {
     for device in devices() {
         let tensor = || Tensor::zeros([2], &device);
         let (w, m, v, largest) = (tensor(), tensor(), tensor(), tensor());
-        let step = AdamStep { lr: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, t: 1, weight_decay: 0.0 };
+        let step = AdamStep { lr: 0.1, ..AdamStep::default() };
         adam_step(&w, &Tensor::new(&[f32::NAN, 1.0], [2], &device), &m, &v, Some(&largest), &step);
         for t in [&w, &largest] {
             let values = t.to_vec::<f32>().unwrap();
@@ -216,6 +375,17 @@ fn mistakes_say_what_clashes() {
     assert_eq!(
         panic_message(|| sgd_step(&w, &g, None, &constants)),
         "sgd_step: grads and params differ in length\n  params: [4]\n  grads: [3]"
+    );
+    let adagrad = AdagradStep { lr: 0.1, epsilon: 1e-7, epsilon_in_root: true, weight_decay: 0.0 };
+    assert_eq!(
+        panic_message(|| adagrad_step(&w, &Tensor::ones([4], &d), &g, &adagrad)),
+        "adagrad_step: state and params differ in length\n  params: [4]\n  state: [3]"
+    );
+    let lion = LionStep { lr: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.0 };
+    let bytes = Tensor::new(&[0u32; 4], [4], &d);
+    assert_eq!(
+        panic_message(|| lion_step(&w, &bytes, &Tensor::ones([4], &d), &lion)),
+        "lion_step: grads are u32, expected f32\n  params: [4]\n  grads: [4]"
     );
     assert_eq!(
         panic_message(|| pack(&[&g, &g], &w, &[0, 2])),

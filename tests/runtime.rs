@@ -132,6 +132,39 @@ fn an_update_whose_gradient_has_no_memory_is_left_out() {
 }
 
 #[test]
+fn the_cpu_says_what_it_has_no_memory_for() {
+    let d = Device::cpu();
+    // Past what the address space of a 64-bit process holds; the view itself takes no memory.
+    let view = Tensor::ones([1], &d).broadcast_to([1 << 30, 1 << 20]);
+    assert_eq!(
+        common::panic_message(|| view.affine(2.0, 0.0)),
+        "contiguous: out of memory on the CPU\n  y: [1073741824, 1048576]   4503599627370496 bytes of f32"
+    );
+    assert_eq!(
+        common::panic_message(|| Tensor::zeros([1 << 50], &d)),
+        "fill: out of memory on the CPU\n  y: [1125899906842624]   4503599627370496 bytes of f32"
+    );
+    assert_eq!(view.slice(&[0..2, 5..7]).sum().item().unwrap(), 4.0);
+    // An axis of length 0 lets nothing overflow.
+    assert_eq!(Tensor::zeros([0, 1 << 30, 1 << 20], &d).sum().item().unwrap(), 0.0);
+}
+
+#[test]
+fn two_to_the_31_elements() {
+    let _alone = alone();
+    for device in common::devices() {
+        let view = Tensor::new(&[7u8], [1], &device).broadcast_to([1 << 16, 1 << 15]);
+        assert_eq!(view.len(), 1 << 31);
+        let corner = view.slice(&[(1 << 16) - 1..1 << 16, 0..3]).to_vec::<u8>().unwrap();
+        assert_eq!(corner, [7, 7, 7], "a view takes no memory on {device}");
+        if device.is_gpu() {
+            let sum = Tensor::ones([1], &device).broadcast_to([1 << 16, 1 << 15]).sum().item();
+            assert!(matches!(sum, Err(Error::TooLarge { .. } | Error::OutOfMemory { .. })), "{sum:?}");
+        }
+    }
+}
+
+#[test]
 fn more_elements_than_32_bits_count_are_refused() {
     let _alone = alone();
     for device in common::devices().into_iter().filter(Device::is_gpu) {

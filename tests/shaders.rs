@@ -2,6 +2,8 @@
 //! compared in size with the struct that the host sends. No GPU in sight.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
@@ -32,6 +34,30 @@ fn for_each_kernel(mut f: impl FnMut(&KernelInfo, &str, ParamsIn, &Module, &Modu
             }
         }
     }
+}
+
+/// Whether Khronos's validator is installed. It looks at what naga wrote with other eyes than naga's.
+fn has_spirv_val() -> bool {
+    let found = Command::new("spirv-val").arg("--version").output().is_ok_and(|o| o.status.success());
+    let required = std::env::var("TILEGRAD_REQUIRE_SPIRV_VAL").is_ok_and(|v| v == "1");
+    assert!(found || !required, "TILEGRAD_REQUIRE_SPIRV_VAL is set, and there is no spirv-val");
+    if !found {
+        eprintln!("spirv-val is not installed: the SPIR-V is not checked a second time");
+    }
+    found
+}
+
+fn spirv_val(name: &str, words: &[u32]) {
+    let mut child = Command::new("spirv-val")
+        .args(["--target-env", "vulkan1.1", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("spirv-val starts");
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    child.stdin.take().expect("a pipe").write_all(&bytes).expect("spirv-val reads");
+    let output = child.wait_with_output().expect("spirv-val ends");
+    assert!(output.status.success(), "{name}: spirv-val: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -83,9 +109,15 @@ fn all_keep_to_the_limits_of_every_adapter() {
 
 #[test]
 fn all_translate_to_vulkan_metal_and_dx12() {
+    let has_spirv_val = has_spirv_val();
     for_each_kernel(|_, name, params, module, info| {
-        let spirv = naga::back::spv::write_vec(module, info, &naga::back::spv::Options::default(), None);
-        assert!(!spirv.unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}")).is_empty());
+        // What Vulkan 1.1 takes: subgroup operations are part of SPIR-V from 1.3 on.
+        let options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
+        let spirv =
+            naga::back::spv::write_vec(module, info, &options, None).unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
+        if has_spirv_val {
+            spirv_val(name, &spirv);
+        }
         // Where resources lie in Metal and DX12 is decided with the pipeline; any place will do for the translation.
         let options =
             naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };

@@ -47,7 +47,7 @@ pub fn rows() -> Vec<Row> {
             .constant(&["is_positive_infinity", "is_negative_infinity"])
             .onnx(&["IsInf"]),
         row("is_finite", ties(), |x| x[0].is_finite()).constant(&[]),
-        row("full", vec![], |_| Tensor::full(2.5, [3], &tilegrad::Device::cpu())).constant(&["fill"]),
+        row("full", vec![spread([4], 19)], |x| Tensor::full(2.5, [3], x[0].device())).constant(&["fill"]),
         row("dropout", vec![spread([6, 8], 18)], |x| x[0].dropout(0.5, RandomKey { seed: 1, counter: 2 })).step(1e-2),
         row("rand_bits", vec![spread([4], 19)], |x| {
             Tensor::rand_bits([64], RandomKey { seed: 3, counter: 4 }, x[0].device()).cast(DType::F32)

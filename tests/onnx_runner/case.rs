@@ -65,17 +65,50 @@ pub struct NodeRecord {
     pub attrs: BTreeMap<String, Attribute>,
 }
 
+/// What an operator is told besides its inputs.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "t", content = "v", rename_all = "lowercase")]
+#[serde(from = "TypedValue")]
 pub enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
     Float(f64),
     Floats(Vec<f64>),
-    String(String),
-    Strings(Vec<String>),
+    Text(String),
+    Texts(Vec<String>),
     /// A key of the case's file.
     Tensor(String),
+    /// Of a type that no operator here knows, such as a graph; its name.
+    Other(String),
+}
+
+/// An attribute as the manifest has it.
+#[derive(Deserialize)]
+struct TypedValue {
+    #[serde(rename = "t")]
+    kind: String,
+    #[serde(rename = "v", default)]
+    value: serde_json::Value,
+}
+
+impl From<TypedValue> for Attribute {
+    fn from(TypedValue { kind, value }: TypedValue) -> Attribute {
+        use serde_json::Value;
+        // JSON has no infinity; a text may stand for it.
+        let float = |v: &Value| v.as_f64().or_else(|| v.as_str()?.parse().ok());
+        let text = |v: &Value| v.as_str().map(str::to_string);
+        let each = value.as_array().map_or(&[][..], |v| v);
+        let known = match kind.as_str() {
+            "int" => value.as_i64().map(Attribute::Int),
+            "ints" => each.iter().map(Value::as_i64).collect::<Option<_>>().map(Attribute::Ints),
+            "float" => float(&value).map(Attribute::Float),
+            "floats" => each.iter().map(float).collect::<Option<_>>().map(Attribute::Floats),
+            "string" => text(&value).map(Attribute::Text),
+            "strings" => each.iter().map(text).collect::<Option<_>>().map(Attribute::Texts),
+            "tensor" => text(&value).map(Attribute::Tensor),
+            _ => None,
+        };
+        known.unwrap_or(Attribute::Other(kind))
+    }
 }
 
 /// The cases of a folder.

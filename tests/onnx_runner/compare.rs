@@ -18,11 +18,17 @@ pub struct Distance {
     /// Of `|want|`, where that is at least the tolerance's absolute part over its relative one: below, only the absolute
     /// distance counts.
     pub relative: f64,
+    /// In units of the last place of `want`, of the same elements.
+    pub ulp: f64,
 }
 
 impl Distance {
     pub fn max(self, other: Distance) -> Distance {
-        Distance { absolute: self.absolute.max(other.absolute), relative: self.relative.max(other.relative) }
+        Distance {
+            absolute: self.absolute.max(other.absolute),
+            relative: self.relative.max(other.relative),
+            ulp: self.ulp.max(other.ulp),
+        }
     }
 }
 
@@ -46,8 +52,8 @@ pub fn same_kind(got: &Value, want: &Value) -> Result<(), String> {
 /// What differs, with the first element that is too far off.
 pub fn compare(got: &Value, want: &Value, tolerance: Tolerance) -> Result<Distance, String> {
     same_kind(got, want)?;
-    let host = |v: &Value| v.host().map_err(|e| format!("{e:?}"));
-    match (host(got)?, host(want)?) {
+    let problem = |e| format!("{e:?}");
+    match (got.computed().map_err(problem)?, want.host().map_err(problem)?) {
         (Host::Int(got), Host::Int(want)) => match got.iter().zip(&want).position(|(g, w)| g != w) {
             Some(i) => Err(format!("element {i} is {}, expected {}", got[i], want[i])),
             None => Ok(Distance::default()),
@@ -57,7 +63,8 @@ pub fn compare(got: &Value, want: &Value, tolerance: Tolerance) -> Result<Distan
     }
 }
 
-fn floats(got: &[f32], want: &[f32], tolerance: Tolerance) -> Result<Distance, String> {
+/// [`compare`] of floats.
+pub fn floats(got: &[f32], want: &[f32], tolerance: Tolerance) -> Result<Distance, String> {
     let mut worst = Distance::default();
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
         let same = got == want || (got.is_nan() && want.is_nan());
@@ -67,8 +74,10 @@ fn floats(got: &[f32], want: &[f32], tolerance: Tolerance) -> Result<Distance, S
             return Err(format!("element {i} is {got}, expected {want}"));
         }
         if !same {
-            let relative = if size * tolerance.relative >= tolerance.absolute { far / size } else { 0.0 };
-            worst = worst.max(Distance { absolute: far, relative });
+            let counts = size * tolerance.relative >= tolerance.absolute;
+            let unit = f64::from(want.abs().next_up() - want.abs());
+            let of = |unit: f64| if counts { far / unit } else { 0.0 };
+            worst = worst.max(Distance { absolute: far, relative: of(size), ulp: of(unit) });
         }
     }
     Ok(worst)

@@ -20,6 +20,7 @@ pub mod conv;
 pub mod elementwise;
 pub mod indexing;
 pub mod layout;
+pub mod logic;
 pub mod loss;
 pub mod misc;
 pub mod movement;
@@ -41,9 +42,10 @@ use value::Value;
 type Family = fn(&Node) -> Option<Outcome<Vec<Value>>>;
 
 /// Every family. The first that knows an operator runs it.
-pub const FAMILIES: [Family; 12] = [
+pub const FAMILIES: &[Family] = &[
     elementwise::run,
     binary::run,
+    logic::run,
     reduce::run,
     movement::run,
     indexing::run,

@@ -188,7 +188,7 @@ impl<'a> Node<'a> {
 
     pub fn maybe_text(&self, name: &str) -> Option<&'a str> {
         match self.attribute(name)? {
-            Attribute::String(v) => Some(v),
+            Attribute::Text(v) => Some(v),
             other => panic!("{name} is {other:?}, not a text"),
         }
     }
@@ -199,7 +199,7 @@ impl<'a> Node<'a> {
 
     pub fn texts(&self, name: &str) -> Option<&'a [String]> {
         match self.attribute(name)? {
-            Attribute::Strings(v) => Some(v),
+            Attribute::Texts(v) => Some(v),
             other => panic!("{name} is {other:?}, not texts"),
         }
     }

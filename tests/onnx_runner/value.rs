@@ -53,10 +53,6 @@ impl ElementType {
             Bool => DType::Bool,
         }
     }
-
-    fn is_integer(self) -> bool {
-        matches!(self, I64 | I32 | U8 | Bool)
-    }
 }
 
 /// The values of a tensor on the host, in the widest type of their kind. Truth values are 0 and 1.
@@ -163,16 +159,17 @@ impl Value {
         Value { tensor: self.tensor.map(|t| if t.dtype() == DType::F32 { t.requires_grad() } else { t }), ..self }
     }
 
-    /// The values on the host.
+    /// The values on the host: those of a file as they are there, others read from the device.
     pub fn host(&self) -> Outcome<Host> {
-        if let Some(exact) = &self.exact {
-            return Ok(Host::Int(exact.clone()));
+        match &self.exact {
+            Some(exact) => Ok(Host::Int(exact.clone())),
+            None => read(self.tensor()?),
         }
-        let values = read(self.tensor()?)?;
-        Ok(match values {
-            Host::Float(values) if self.element.is_integer() => Host::Int(values.iter().map(|&v| v as i64).collect()),
-            values => values,
-        })
+    }
+
+    /// The values as the device has them, for a comparison; of a file only where they don't fit a tensor.
+    pub fn computed(&self) -> Outcome<Host> {
+        self.tensor.as_ref().map_or_else(|| self.host(), read)
     }
 
     /// The values on the host, of an integer or truth value.

@@ -24,7 +24,11 @@ mod window;
 pub use device::{Device, DeviceInfo};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
-pub use ops::conv2d::{Conv2dOptions, ConvAlgorithm, conv2d_shape};
+pub use ops::conv_options::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvAlgorithm, ConvOptions, conv_shape};
+pub use ops::conv_transpose::{
+    ConvTranspose1dOptions, ConvTranspose2dOptions, ConvTranspose3dOptions, ConvTransposeOptions, conv_transpose_shape,
+};
+pub use ops::cumulative::ScanOptions;
 pub use ops::pool::Pooling;
 pub use ops::random::{RandomKey, Rng};
 pub use ops::unary::Unary;

@@ -233,7 +233,8 @@ impl GpuView<'_> {
 /// Applies an op to tensors of one device and returns the result, recorded on the tape if an input wants gradients.
 ///
 /// # Panics
-/// At the caller's line, when the shapes or types don't fit or the devices differ: a bug in the calling expression.
+/// At the caller's line, when the shapes or types don't fit or the devices differ: a bug in the calling expression. Also
+/// when the CPU has no memory for the result; on a GPU that is an error where the result is read.
 #[track_caller]
 pub fn apply(op: impl Op, x: &[&Tensor]) -> Tensor {
     apply_all(op, x).0
@@ -250,6 +251,10 @@ pub fn apply_all(op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
 }
 
 /// Applies an op without inputs: fills and random numbers.
+///
+/// # Panics
+/// When the CPU has no memory for the result.
+#[track_caller]
 pub fn create(device: &Device, op: impl Op) -> Tensor {
     apply_on(device, op, &[]).0
 }
@@ -273,9 +278,13 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
         }
         None => {
             let aux = op.aux(&shapes);
-            let x: Vec<Tensor> = x.iter().enumerate().map(|(i, &t)| readable(&op, i, t)).collect();
-            let mut y = allocate_and_run(&op, device, &x, shape, dtype, &aux);
-            debug::after(&op, &x, &y);
+            // Not by `map`: in a closure the caller's line is lost.
+            let mut inputs = Vec::with_capacity(x.len());
+            for (i, &t) in x.iter().enumerate() {
+                inputs.push(readable(&op, i, t));
+            }
+            let mut y = allocate_and_run(&op, device, &inputs, shape, dtype, &aux);
+            debug::after(&op, &inputs, &y);
             aux_tensors.extend(y.drain(1..));
             y.pop().expect("an op has an output")
         }
@@ -308,11 +317,13 @@ fn check_devices(op: &str, device: &Device, x: &[&Tensor]) {
 }
 
 /// The tensor in a layout that the op reads. Detached: what is recorded is the tensor that the caller gave.
+#[track_caller]
 fn readable(op: &impl Op, i: usize, x: &Tensor) -> Tensor {
     let x = x.detach();
     if op.takes(i, x.layout()) { x } else { x.contiguous() }
 }
 
+#[track_caller]
 fn allocate_and_run(
     op: &dyn Op,
     device: &Device,
@@ -327,7 +338,14 @@ fn allocate_and_run(
     };
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let mut buffers: Vec<_> = specs.iter().map(|(s, d)| cpu.alloc(s.len() * d.size())).collect();
+            let mut buffers = Vec::with_capacity(specs.len());
+            for (shape, dtype) in &specs {
+                let bytes = shape.len() * dtype.size();
+                let Ok(buffer) = cpu.alloc(bytes) else {
+                    panic!("{}: out of memory on the CPU\n  y: {shape}   {bytes} bytes of {dtype}", op.name());
+                };
+                buffers.push(buffer);
+            }
             let layouts: Vec<_> = specs.iter().map(|&(s, d)| (Layout::contiguous(s), d)).collect();
             let inputs: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
             run_cpu(op, x, &inputs, &mut buffers.iter_mut().collect::<Vec<_>>(), &layouts);

@@ -6,6 +6,9 @@ use std::ops::Deref;
 /// The most axes a tensor can have. Kernels carry shapes and strides in parameters of a fixed size.
 pub const MAX_RANK: usize = 8;
 
+/// The most elements of four bytes that Rust allows in one allocation.
+const MAX_ELEMENTS: usize = isize::MAX as usize / 4;
+
 /// The lengths of a tensor's axes, outermost first. A rank-0 shape is a scalar and has one element.
 ///
 /// ```
@@ -24,12 +27,16 @@ impl Shape {
     /// A shape with these axes.
     ///
     /// # Panics
-    /// With more than [`MAX_RANK`] axes, or when the number of elements overflows `usize`.
+    /// With more than [`MAX_RANK`] axes, or when the elements are more than memory could hold.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
         assert!(dims.len() <= MAX_RANK, "shape: {dims:?} has {} axes, at most {MAX_RANK} are supported", dims.len());
-        let product = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        assert!(product.is_some(), "shape: {dims:?} has more elements than a {}-bit count can hold", usize::BITS);
+        // Axes of length 0 don't count, so that strides don't overflow either. Past this, the size in bytes would.
+        let product = dims.iter().filter(|&&d| d != 0).try_fold(1usize, |n, &d| n.checked_mul(d));
+        assert!(
+            product.is_some_and(|n| n <= MAX_ELEMENTS),
+            "shape: {dims:?} has more elements than memory could hold ({MAX_ELEMENTS})"
+        );
         let mut all = [1; MAX_RANK];
         all[..dims.len()].copy_from_slice(dims);
         Shape { dims: all, rank: dims.len() as u8 }

@@ -134,7 +134,6 @@ impl<const N: usize> Window<N> {
             }
         }
         let sides = if let Padding::Explicit(sides) = self.padding { sides[i] } else { [0, 0] };
-        const LIMIT: usize = 1 << 24;
         if [size, stride, dilation, sides[0], sides[1]].iter().any(|&v| v > LIMIT) {
             let problem =
                 format!("a window of {size} in steps of {stride}, dilation {dilation}, padding {sides:?} in {name}");
@@ -143,6 +142,9 @@ impl<const N: usize> Window<N> {
         Ok(())
     }
 }
+
+/// More than any image has pixels along an axis, or any window steps over.
+pub(crate) const LIMIT: usize = 1 << 24;
 
 /// The axes of images with `N` axes, in messages.
 pub(crate) fn axis_name<const N: usize>(i: usize) -> &'static str {

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use tilegrad_core::ops::optimizer::pack;
+use tilegrad_core::ops::pack::pack;
 use tilegrad_core::{Device, Gradients, Result, Shape, Tensor, no_grad};
 
 use crate::param::Param;
@@ -68,9 +68,9 @@ impl Arena {
         &self.slots
     }
 
-    /// Zeros in the same layout, for gradients and moments.
-    pub(crate) fn zeros(&self) -> Tensor {
-        Tensor::zeros(Shape::from([self.len()]), self.values.device())
+    /// One number everywhere in the same layout, for gradients and moments.
+    pub(crate) fn full(&self, value: f32) -> Tensor {
+        Tensor::full(value, Shape::from([self.len()]), self.values.device())
     }
 
     /// Copies the weights' gradients into their slots of `target (L)`; zeros where the loss does not depend on a weight.

@@ -47,10 +47,11 @@ impl Compiled {
     }
 
     fn state(&mut self, built: &Built) -> &mut State {
-        let moments = self.optimizer.moments().len();
+        let optimizer = &self.optimizer;
+        let moments = 0..optimizer.moments().len();
         self.state.get_or_insert_with(|| State {
-            moments: (0..moments).map(|_| built.trainable.zeros()).collect(),
-            gradients: built.trainable.zeros(),
+            moments: moments.map(|i| built.trainable.full(optimizer.initial(i))).collect(),
+            gradients: built.trainable.full(0.0),
             steps: 0,
             rng: Rng::new(built.seed),
             totals: None,
@@ -202,7 +203,7 @@ impl Sequential {
             built.trainable.pack(&gradients, &state.gradients);
             drop(gradients);
             state.steps += 1;
-            let gradients = optimizer.clip().apply(state.gradients.clone());
+            let gradients = optimizer.clip().apply_to_arena(&state.gradients, &built.trainable);
             optimizer.step(state.steps, built.trainable.values(), &gradients, &state.moments);
         });
         Ok(())

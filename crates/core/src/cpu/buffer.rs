@@ -1,6 +1,7 @@
 //! Buffers in the computer's memory, recycled: fresh pages from the system cost more than filling them.
 
 use std::collections::HashMap;
+use std::collections::TryReserveError;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -29,19 +30,26 @@ impl Cpu {
 
     /// A buffer of at least `bytes` bytes with unspecified contents (NaN in debug builds, so that an op which forgets to
     /// write an element shows it).
-    pub(crate) fn alloc(&self, bytes: usize) -> HostBuffer {
+    ///
+    /// # Errors
+    /// When the system has no memory of that size; inside is the size.
+    pub(crate) fn alloc(&self, bytes: usize) -> Result<HostBuffer, TryReserveError> {
         let words = bytes.div_ceil(4);
         let recycled = (words >= POOLED_WORDS).then(|| self.lock().take(words)).flatten();
-        let mut words = recycled.unwrap_or_else(|| vec![0; words]);
+        let mut words = match recycled {
+            Some(words) => words,
+            // Asked first, since `vec!` ends the process; but made by `vec!`, which gets zeroed pages without touching them.
+            None => Vec::<u32>::new().try_reserve_exact(words).map(|()| vec![0; words])?,
+        };
         if cfg!(debug_assertions) {
             words.fill(f32::NAN.to_bits());
         }
-        HostBuffer { words, cpu: self.clone() }
+        Ok(HostBuffer { words, cpu: self.clone() })
     }
 
     /// A buffer that holds `data`.
     pub(crate) fn upload(&self, data: &[u8]) -> HostBuffer {
-        let mut buffer = self.alloc(data.len());
+        let mut buffer = self.alloc(data.len()).expect("there is memory for a copy of what is in memory");
         bytemuck::cast_slice_mut::<u32, u8>(&mut buffer.words)[..data.len()].copy_from_slice(data);
         buffer
     }

@@ -9,9 +9,9 @@
 
 use rayon::prelude::*;
 
+use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::conv2d_gpu as kernels;
 use super::gemm::{check_epilogue, finish_block};
-use super::unary::Unary;
 use crate::cpu::gemm::{Mat, gemm};
 use crate::cpu::im2col::Columns;
 use crate::gpu::Stream;
@@ -19,52 +19,9 @@ use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
-use crate::window::{Axis, Padding, Window};
+use crate::window::Axis;
 
 pub(super) use super::conv2d_gpu::INFO;
-
-/// How a convolution runs on a GPU. The results agree to rounding; [`ConvAlgorithm::Auto`] picks by a fixed rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ConvAlgorithm {
-    /// Direct, on every adapter: the copies of im2col alone cost 40 % of the product they prepare.
-    #[default]
-    Auto,
-    /// Tiles computed straight from the images.
-    Direct,
-    /// Images copied to columns, then a matrix product: the reference that the direct kernels are held to. Copies part of
-    /// the batch at a time when the columns would not fit.
-    Im2col,
-}
-
-/// What a convolution does besides its weights. Defaults are Keras's: stride 1, no dilation, `Padding::Valid`, one group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Conv2dOptions {
-    /// Steps in height and width.
-    pub stride: [usize; 2],
-    /// Distances between taps in height and width.
-    pub dilation: [usize; 2],
-    /// What lies around the image.
-    pub padding: Padding,
-    /// Groups of channels that don't see each other; as many as channels is a depthwise convolution.
-    pub groups: usize,
-    /// A function applied in the same kernel: `Relu`, `Sigmoid` or `Tanh`.
-    pub activation: Option<Unary>,
-    /// Which kernels run.
-    pub algorithm: ConvAlgorithm,
-}
-
-impl Default for Conv2dOptions {
-    fn default() -> Conv2dOptions {
-        Conv2dOptions {
-            stride: [1, 1],
-            dilation: [1, 1],
-            padding: Padding::Valid,
-            groups: 1,
-            activation: None,
-            algorithm: ConvAlgorithm::Auto,
-        }
-    }
-}
 
 /// A convolution with all sizes resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,25 +37,8 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new(x: &Shape, w: &Shape, options: &Conv2dOptions) -> Result<Geometry, ShapeError> {
-        let Conv2dOptions { stride, dilation, padding, groups, .. } = *options;
-        if w.rank() != 4 {
-            let problem = format!("weights have {} axes, expected 4: (KH, KW, C/groups, O)", w.rank());
-            return Err(ShapeError::new(problem).operand("x", x).operand("w", w));
-        }
-        let [h, width] = Window { size: [w[0], w[1]], stride, dilation, padding }.over(x)?;
-        if groups == 0 || !x[3].is_multiple_of(groups) || !w[3].is_multiple_of(groups) {
-            let problem =
-                format!("{groups} groups divide neither or not both of {} input and {} output channels", x[3], w[3]);
-            return Err(ShapeError::new(problem).operand("x", x).operand("w", w));
-        }
-        if x[3] / groups != w[2] {
-            let problem = format!("input channels differ ({} / {groups} groups != {})", x[3], w[2]);
-            return Err(ShapeError::new(problem)
-                .operand_axis("x", x, 3)
-                .operand_axis("w", w, 2)
-                .help("images are (N, H, W, C) and kernels (KH, KW, C/groups, O)"));
-        }
-        Ok(Geometry { batch: x[0], h, w: width, c: x[3], o: w[3], groups })
+        let [h, width] = windows(x, w, options)?;
+        Ok(Geometry { batch: x[0], h, w: width, c: x[3], o: w[3], groups: options.groups })
     }
 
     pub(super) fn x(&self) -> Shape {
@@ -205,7 +145,7 @@ impl Op for Conv2d {
             None => dy.clone(),
         };
         let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
-        let dx = node.needs(0).then(|| apply(DataGradient { x: *x.shape(), options }, &[&dz, w]));
+        let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &dz, w));
         let dw = node.needs(1).then(|| apply(WeightGradient { w: *w.shape(), options }, &[x, &dz]));
         let mut gradients = vec![dx, dw];
         if node.inputs() == 3 {
@@ -219,11 +159,18 @@ impl Op for Conv2d {
     }
 }
 
-/// The gradient of the images: inputs `dz` (the output's shape) and `w`, output `dx`.
+/// The gradient of the images: inputs `dz` (the output's shape) and `w`, output `dx`. It is the convolution of `dz`, spread
+/// by the strides, with the kernel turned round; what lies between and around is zero. As anywhere else, zero times an
+/// infinite weight is NaN.
 #[derive(Debug)]
-struct DataGradient {
-    x: Shape,
-    options: Conv2dOptions,
+pub(super) struct DataGradient {
+    pub(super) name: &'static str,
+    pub(super) x: Shape,
+    pub(super) options: Conv2dOptions,
+}
+
+fn data_gradient(x: Shape, options: Conv2dOptions, dz: &Tensor, w: &Tensor) -> Tensor {
+    apply(DataGradient { name: "conv2d_data_gradient", x, options }, &[dz, w])
 }
 
 impl DataGradient {
@@ -232,9 +179,30 @@ impl DataGradient {
     }
 }
 
+/// Elements of an image's gradient that are NaN because a weight that is not finite meets a zero, between two strides or
+/// beyond the outputs. None, unless a weight is infinite or NaN.
+fn meetings_with_zeros(g: &Geometry, w: &[f32]) -> Vec<usize> {
+    let meets = |a: &Axis, i: usize, tap: usize| {
+        let at = (i + a.before).checked_sub(tap * a.dilation);
+        !at.is_some_and(|at| at.is_multiple_of(a.stride) && at / a.stride < a.output)
+    };
+    let (of_group, width) = (g.c / g.groups, g.o / g.groups);
+    let mut places = Vec::new();
+    for (at, _) in w.iter().enumerate().filter(|(_, w)| !w.is_finite()) {
+        let (row, group) = (at / g.o, at % g.o / width);
+        let (tap, channel) = (row / of_group, group * of_group + row % of_group);
+        for y in 0..g.h.input {
+            let zero = meets(&g.h, y, tap / g.w.size);
+            let columns = (0..g.w.input).filter(|&x| zero || meets(&g.w, x, tap % g.w.size));
+            places.extend(columns.map(|x| (y * g.w.input + x) * g.c + channel));
+        }
+    }
+    places
+}
+
 impl Op for DataGradient {
     fn name(&self) -> &'static str {
-        "conv2d_data_gradient"
+        self.name
     }
 
     fn infer(&self, _: &[&Shape]) -> Result<Shape, ShapeError> {
@@ -248,6 +216,7 @@ impl Op for DataGradient {
         if dx.is_empty() {
             return;
         }
+        let zero_times = meetings_with_zeros(&g, w);
         // Windows overlap, so an image is one thread's; blocks of its rows keep the columns in the cache.
         dx.par_chunks_mut(image).enumerate().for_each_init(Vec::new, |columns, (n, dx)| {
             dx.fill(0.0);
@@ -264,6 +233,7 @@ impl Op for DataGradient {
                     g.columns(group).scatter(columns, rows.clone(), dx);
                 }
             }
+            zero_times.iter().for_each(|&at| dx[at] = f32::NAN);
         });
     }
 
@@ -355,7 +325,7 @@ impl Op for WeightGradient {
     fn backward(&self, node: &Node, ddw: &Tensor) -> Vec<Option<Tensor>> {
         let (x, dz, options) = (node.input(0), node.input(1), self.options);
         vec![
-            node.needs(0).then(|| apply(DataGradient { x: *x.shape(), options }, &[dz, ddw])),
+            node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
             node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
         ]
     }
@@ -363,14 +333,6 @@ impl Op for WeightGradient {
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
         self.geometry(x[0]).cost()
     }
-}
-
-/// The shape of a convolution's output.
-///
-/// # Errors
-/// When the images are no `(N, H, W, C)`, the channels differ, the groups don't divide them, or no window fits.
-pub fn conv2d_shape(x: &Shape, w: &Shape, options: &Conv2dOptions) -> Result<Shape, ShapeError> {
-    Geometry::new(x, w, options).map(|g| g.y())
 }
 
 impl Tensor {
@@ -388,12 +350,18 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// When the shapes don't fit (see [`conv2d_shape`]), or the activation can't be fused.
+    /// When the shapes don't fit (see [`conv_shape`]), or the activation can't be fused.
     #[track_caller]
     pub fn conv2d(&self, w: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Tensor {
-        fits("conv2d", conv2d_shape(self.shape(), w.shape(), options));
+        fits("conv2d", conv_shape(self.shape(), w.shape(), options));
         check_epilogue("conv2d", w.shape()[3], bias, options.activation);
         match bias {
+            // Empty sums leave only bias and activation, which no product then runs.
+            _ if w.shape()[2] == 0 => {
+                let y = apply(Conv2d(plain(options)), &[self, w]);
+                let y = bias.map_or(y.clone(), |bias| y.add(bias));
+                options.activation.map_or(y.clone(), |activation| y.unary(activation))
+            }
             Some(bias) => apply(Conv2d(*options), &[self, w, bias]),
             None => apply(Conv2d(*options), &[self, w]),
         }

@@ -4,7 +4,8 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::{CONV2D_DIRECT, CONV2D_TILED, IM2COL, Shader};
 
-use super::conv2d::{Conv2dOptions, ConvAlgorithm, Geometry};
+use super::conv_options::{Conv2dOptions, ConvAlgorithm};
+use super::conv2d::Geometry;
 use super::gemm::{self, Operand, Product, Tile};
 use super::{KernelInfo, OpInfo};
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
@@ -14,7 +15,7 @@ use crate::shape::Layout;
 const ENTRIES: &[&str] = &["conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"];
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["conv2d", "conv2d_data_gradient", "conv2d_weight_gradient"],
+    names: &["conv2d", "conv2d_data_gradient", "conv2d_weight_gradient", "conv_transpose2d"],
     differentiable: true,
     kernels: &[
         KernelInfo {
@@ -166,8 +167,19 @@ fn too_deep(gpu: &Stream, depth: usize) -> bool {
 
 const PAIR: [&Shader; 2] = [&CONV2D_DIRECT, &CONV2D_TILED];
 
+/// Sums over nothing, for an output that may be empty: kernels divide by their baked shapes, which must not be 0.
+fn is_empty_sum(gpu: &mut Stream, y: &GpuView<'_>, depth: usize) -> bool {
+    if depth == 0 {
+        super::fill::fill_buffer(gpu, y.buffer, y.len(), 0.0);
+    }
+    depth == 0 || y.is_empty()
+}
+
 /// `y = act(conv(x, w) + bias)`; inputs `x`, `w` and perhaps `bias`.
 pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[GpuView<'_>], y: &GpuView<'_>) {
+    if is_empty_sum(gpu, y, g.depth()) {
+        return;
+    }
     if options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, g.depth()) {
         return im2col_forward(gpu, g, options, x, y);
     }
@@ -203,6 +215,9 @@ pub(super) fn data_gradient(
     dx: &GpuView<'_>,
 ) {
     let depth = g.h.size * g.w.size * g.o / g.groups;
+    if is_empty_sum(gpu, dx, if g.pixels() == 0 { 0 } else { depth }) {
+        return;
+    }
     if options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, depth) {
         return im2col_data_gradient(gpu, g, x, dx);
     }
@@ -235,8 +250,8 @@ pub(super) fn weight_gradient(
     x: &[GpuView<'_>],
     dw: &GpuView<'_>,
 ) {
-    if g.pixels() == 0 {
-        return super::fill::fill_buffer(gpu, dw.buffer, dw.len(), 0.0);
+    if is_empty_sum(gpu, dw, g.pixels()) {
+        return;
     }
     if options.algorithm == ConvAlgorithm::Im2col {
         return im2col_weight_gradient(gpu, g, x, dw);

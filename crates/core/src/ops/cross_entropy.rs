@@ -8,7 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::CROSS_ENTROPY;
 
-use super::reduce::argmax_gpu;
+use super::argmax::argmax_gpu;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;

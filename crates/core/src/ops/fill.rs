@@ -37,6 +37,7 @@ struct Params {
 }
 
 /// A tensor with `value` everywhere.
+#[track_caller]
 pub(crate) fn fill(value: f32, shape: Shape, device: &Device) -> Tensor {
     create(device, Fill { value, shape })
 }

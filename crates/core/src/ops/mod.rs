@@ -1,13 +1,18 @@
 //! The ops, one or one family a file, and their registry.
 
+mod argmax;
 pub mod batch_norm;
 pub mod binary;
 mod cast;
 mod compare;
-pub mod conv2d;
+mod conv2d;
 mod conv2d_gpu;
+mod conv_nd;
+pub mod conv_options;
+pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cumulative;
 mod fill;
 pub mod gather;
 mod gemm;
@@ -18,12 +23,19 @@ mod max_pool2d;
 mod max_unpool;
 pub mod movement;
 pub mod optimizer;
+mod optimizer_constants;
+pub mod pack;
 pub mod pool;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
+mod sort;
+mod statistics;
 pub mod unary;
+mod unary_curve;
+mod unary_methods;
+mod unary_table;
 mod where_cond;
 
 pub(crate) use fill::fill;
@@ -88,6 +100,7 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,
     &cast::INFO,
@@ -95,6 +108,7 @@ pub static ALL: &[&OpInfo] = &[
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
+    &cumulative::INFO,
     &fill::INFO,
     &gather::INFO,
     &integer::INFO,
@@ -104,10 +118,12 @@ pub static ALL: &[&OpInfo] = &[
     &max_unpool::INFO,
     &movement::INFO,
     &optimizer::INFO,
+    &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
     &softmax::INFO,
+    &sort::INFO,
     &unary::INFO,
     &where_cond::INFO,
 ];

@@ -1,53 +1,53 @@
 //! Optimizer steps, in place over flat arenas: one launch a step, whatever the number of weights.
 //!
-//! The formulas are Keras 3's, for a gradient `g` and a weight `w`. Before each, decoupled weight decay:
-//! `w -= lr * weight_decay * w`.
+//! The formulas are Keras 3's, for a gradient `g` and a weight `w`; what other libraries do otherwise is an option of the
+//! constants. Before each, decoupled weight decay: `w -= lr * weight_decay * w`. The mean square's root is
+//! `root(v) = sqrt(v + epsilon)` or `sqrt(v) + epsilon`, as the optimizer has it.
 //!
 //! - SGD: `w -= lr * g`; with momentum `a = momentum * a - lr * g` and `w += a`, or by Nesterov
 //!   `w += momentum * a - lr * g`.
 //! - Adam (Kingma and Ba 2015): `m += (1 - beta1) * (g - m)`, `v += (1 - beta2) * (g^2 - v)`,
-//!   `w -= lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon)`; AMSGrad takes the largest `v` so far.
-//! - RMSprop (Hinton 2012): `v = rho * v + (1 - rho) * g^2`, `w -= lr * g / sqrt(v + epsilon)`; centered, the variance
-//!   `v - mean^2` in place of `v`; with momentum, `s = momentum * s + increment` and `w -= s`.
+//!   `w -= lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon)`; AMSGrad takes the largest `v` so far; Nadam
+//!   (Dozat 2016) takes a sum of `m` and `g` in place of `m`, see [`Nesterov`].
+//! - RMSprop (Hinton 2012): `v = rho * v + (1 - rho) * g^2`, `w -= lr * g / root(v)`; centered, the variance
+//!   `max(v - mean^2, 0)` in place of `v`; with momentum, `s = momentum * s + increment` and `w -= s`.
+//! - Adagrad (Duchi et al. 2011): `v += g^2`, `w -= lr * g / root(v)`.
+//! - Lion (Chen et al. 2023): `w -= lr * sign(beta1 * m + (1 - beta1) * g)`, `m = beta2 * m + (1 - beta2) * g`.
 
 use bytemuck::{Pod, Zeroable};
-use tilegrad_shaders::{OPTIMIZER, PACK};
+use tilegrad_shaders::OPTIMIZER;
 
+pub use super::optimizer_constants::{AdagradStep, AdamStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
-use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, apply_in_place};
+use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::op::{CpuView, CpuViewMut, GpuView, Op, apply_in_place};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["sgd_step", "adam_step", "rmsprop_step", "pack"],
+    names: &["sgd_step", "adam_step", "rmsprop_step", "adagrad_step", "lion_step"],
     differentiable: false,
-    kernels: &[
-        KernelInfo {
-            shader: &OPTIMIZER,
-            entries: &[
-                "sgd_step",
-                "sgd_momentum_step",
-                "adam_step",
-                "adam_amsgrad_step",
-                "rmsprop_step",
-                "rmsprop_momentum_step",
-                "rmsprop_centered_step",
-                "rmsprop_centered_momentum_step",
-            ],
-            headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
-            params_bytes: size_of::<Params>(),
-        },
-        KernelInfo {
-            shader: &PACK,
-            entries: &["pack_forward"],
-            headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
-            params_bytes: size_of::<[[u32; 4]; PACKED]>(),
-        },
-    ],
+    kernels: &[KernelInfo {
+        shader: &OPTIMIZER,
+        // In the order of `Formula`.
+        entries: &[
+            "sgd_step",
+            "sgd_momentum_step",
+            "adam_step",
+            "adam_amsgrad_step",
+            "rmsprop_step",
+            "rmsprop_momentum_step",
+            "rmsprop_centered_step",
+            "rmsprop_centered_momentum_step",
+            "adagrad_step",
+            "lion_step",
+        ],
+        headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
+        params_bytes: size_of::<Params>(),
+    }],
 };
 
 #[repr(C)]
@@ -64,53 +64,18 @@ struct Params {
     beta1: f32,
     beta2: f32,
     epsilon: f32,
+    epsilon_in_root: f32,
     decay: f32,
-    pad2: [f32; 2],
+    lr_of_gradient: f32,
+    scale_of_largest: f32,
+    pad2: [f32; 3],
 }
 
-/// Constants of [`sgd_step`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SgdStep {
-    /// Learning rate.
-    pub lr: f32,
-    /// Share of the last step that goes on; only with a velocity.
-    pub momentum: f32,
-    /// Whether to look ahead along the velocity.
-    pub nesterov: bool,
-    /// Decay of the weights in a step, as a multiple of the learning rate.
-    pub weight_decay: f32,
-}
-
-/// Constants of [`adam_step`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamStep {
-    /// Learning rate.
-    pub lr: f32,
-    /// Decay of the mean gradient.
-    pub beta1: f32,
-    /// Decay of the mean square.
-    pub beta2: f32,
-    /// Added to the root of the mean square.
-    pub epsilon: f32,
-    /// Number of this step, from 1.
-    pub t: u64,
-    /// Decay of the weights in a step, as a multiple of the learning rate.
-    pub weight_decay: f32,
-}
-
-/// Constants of [`rmsprop_step`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RmspropStep {
-    /// Learning rate.
-    pub lr: f32,
-    /// Decay of the mean square.
-    pub rho: f32,
-    /// Share of the last step that goes on; only with a momentum buffer.
-    pub momentum: f32,
-    /// Added under the root.
-    pub epsilon: f32,
-    /// Decay of the weights in a step, as a multiple of the learning rate.
-    pub weight_decay: f32,
+impl Params {
+    fn with_epsilon(mut self, epsilon: f32, in_root: bool) -> Params {
+        *(if in_root { &mut self.epsilon_in_root } else { &mut self.epsilon }) = epsilon;
+        self
+    }
 }
 
 /// Which formula, with which of its parts. Outputs are the weights and then the states.
@@ -124,6 +89,8 @@ enum Formula {
     RmspropMomentum,
     RmspropCentered,
     RmspropCenteredMomentum,
+    Adagrad,
+    Lion,
 }
 
 #[derive(Debug)]
@@ -137,6 +104,8 @@ impl Op for Step {
         match self.formula {
             Formula::Sgd | Formula::SgdMomentum => "sgd_step",
             Formula::Adam | Formula::AdamAmsgrad => "adam_step",
+            Formula::Adagrad => "adagrad_step",
+            Formula::Lion => "lion_step",
             _ => "rmsprop_step",
         }
     }
@@ -146,38 +115,52 @@ impl Op for Step {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let (Params { nesterov, lr, momentum, beta1, beta2, epsilon, decay, .. }, g) =
-            (self.params, x[0].slice::<f32>());
+        let (p, g) = (self.params, x[0].slice::<f32>());
+        let Params { lr, momentum, beta1, beta2, .. } = p;
         // Each formula is given a gradient and its states, and returns what to add to the weight.
+        let root = |v: f32| (v + p.epsilon_in_root).sqrt() + p.epsilon;
         let sgd_momentum = |g: f32, a: &mut f32| {
             *a = momentum * *a - lr * g;
-            if nesterov == 1 { momentum * *a - lr * g } else { *a }
+            if p.nesterov == 1 { momentum * *a - lr * g } else { *a }
         };
         let adam = |g: f32, m: &mut f32, v: &mut f32, largest: Option<&mut f32>| {
             *m += (g - *m) * (1.0 - beta1);
             *v += (g * g - *v) * (1.0 - beta2);
             let second = match largest {
                 Some(largest) => {
-                    *largest = if *v > *largest || v.is_nan() { *v } else { *largest };
+                    *largest = maximum(*largest, *v * p.scale_of_largest);
                     *largest
                 }
                 None => *v,
             };
-            -(*m * lr) / (second.sqrt() + epsilon)
+            -(*m * lr + g * p.lr_of_gradient) / root(second)
         };
         let rmsprop = |g: f32, v: &mut f32, mean: Option<&mut f32>| {
             *v = beta2 * *v + (1.0 - beta2) * g * g;
-            let square = mean.map_or(0.0, |mean| {
-                *mean = beta2 * *mean + (1.0 - beta2) * g;
-                *mean * *mean
-            });
-            lr * g / (*v - square + epsilon).sqrt()
+            let size = match mean {
+                Some(mean) => {
+                    *mean = beta2 * *mean + (1.0 - beta2) * g;
+                    // Rounding can take it below 0 where gradients hardly change.
+                    maximum(*v - *mean * *mean, 0.0)
+                }
+                None => *v,
+            };
+            lr * g / root(size)
         };
         let go_on = |s: &mut f32, increment: f32| {
             *s = momentum * *s + increment;
-            -*s
+            if p.nesterov == 1 { -(momentum * *s + increment) } else { -*s }
         };
-        let moved = |w: f32, change: f32| w - w * decay + change;
+        let adagrad = |g: f32, v: &mut f32| {
+            *v += g * g;
+            -(lr * g) / root(*v)
+        };
+        let lion = |g: f32, m: &mut f32| {
+            let direction = beta1 * *m + (1.0 - beta1) * g;
+            *m = beta2 * *m + (1.0 - beta2) * g;
+            -lr * if direction == 0.0 || direction.is_nan() { direction } else { direction.signum() }
+        };
+        let moved = |w: f32, change: f32| w - w * p.decay + change;
         match (self.formula, y) {
             (Formula::Sgd, [w]) => each([w], g, |g, [w]| *w = moved(*w, -lr * g)),
             (Formula::SgdMomentum, [w, a]) => each([w, a], g, |g, [w, a]| *w = moved(*w, sgd_momentum(g, a))),
@@ -195,6 +178,8 @@ impl Op for Step {
             (Formula::RmspropCenteredMomentum, [w, v, mean, s]) => {
                 each([w, v, mean, s], g, |g, [w, v, mean, s]| *w = moved(*w, go_on(s, rmsprop(g, v, Some(mean)))));
             }
+            (Formula::Adagrad, [w, v]) => each([w, v], g, |g, [w, v]| *w = moved(*w, adagrad(g, v))),
+            (Formula::Lion, [w, m]) => each([w, m], g, |g, [w, m]| *w = moved(*w, lion(g, m))),
             (formula, y) => unreachable!("{formula:?} with {} outputs", y.len()),
         }
     }
@@ -231,6 +216,11 @@ impl Op for Step {
     fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
         Vec::new()
     }
+}
+
+/// The larger of two numbers, and NaN if either is.
+fn maximum(l: f32, r: f32) -> f32 {
+    if l > r || l.is_nan() { l } else { r }
 }
 
 /// Runs `f(g[i], [y[0][i], y[1][i], ..])` for every element.
@@ -284,20 +274,33 @@ pub fn sgd_step(params: &Tensor, grads: &Tensor, velocity: Option<&Tensor>, s: &
     step(formula, constants, params, grads, &[velocity]);
 }
 
-/// One step of Adam: updates `params`, the moments `m` and `v`, and for AMSGrad the largest `v` so far.
+/// One step of Adam or Nadam: updates `params`, the moments `m` and `v`, and for AMSGrad the largest `v` so far.
 ///
 /// # Panics
 /// As [`sgd_step`].
 #[track_caller]
 pub fn adam_step(params: &Tensor, grads: &Tensor, m: &Tensor, v: &Tensor, v_hat: Option<&Tensor>, s: &AdamStep) {
-    let formula = if v_hat.is_some() { Formula::AdamAmsgrad } else { Formula::Adam };
-    let left = |beta: f32| 1.0 - f64::from(beta).powf(s.t as f64);
+    let (formula, amsgrad) = if v_hat.is_some() { (Formula::AdamAmsgrad, true) } else { (Formula::Adam, false) };
+    // What a corrected mean square is to be divided by.
+    let second = if s.t == 0 { 1.0 } else { 1.0 - f64::from(s.beta2).powf(s.t as f64) };
+    let (of_mean, of_gradient) = s.nesterov.factors(s.beta1.into(), s.t);
+    // m / (sqrt(v / second + root) + epsilon) is sqrt(second) * m / (sqrt(v + second * root) + sqrt(second) * epsilon): no
+    // element has to be corrected, but for a largest one that is the largest of corrected ones.
+    let (of_rate, of_epsilon, of_largest) = match s.correction {
+        Correction::OfRate => (second.sqrt(), 1.0, 1.0),
+        Correction::OfMoments if amsgrad => (1.0, 1.0, 1.0 / second),
+        Correction::OfMoments => (second.sqrt(), second.sqrt(), 1.0),
+    };
+    let lr = f64::from(s.lr) * of_rate;
     let constants = Params {
-        lr: (f64::from(s.lr) * left(s.beta2).sqrt() / left(s.beta1)) as f32,
+        lr: (lr * of_mean) as f32,
+        lr_of_gradient: (lr * of_gradient) as f32,
         beta1: s.beta1,
         beta2: s.beta2,
-        epsilon: s.epsilon,
+        epsilon: (f64::from(s.epsilon) * of_epsilon) as f32,
+        epsilon_in_root: (f64::from(s.epsilon_in_root) * of_epsilon * of_epsilon) as f32,
         decay: s.lr * s.weight_decay,
+        scale_of_largest: of_largest as f32,
         ..Params::default()
     };
     step(formula, constants, params, grads, &[Some(m), Some(v), v_hat]);
@@ -326,113 +329,41 @@ pub fn rmsprop_step(
     let constants = Params {
         lr: s.lr,
         momentum: s.momentum,
+        nesterov: s.nesterov as u32,
         beta2: s.rho,
-        epsilon: s.epsilon,
         decay: s.lr * s.weight_decay,
         ..Params::default()
     };
+    let constants = constants.with_epsilon(s.epsilon, s.epsilon_in_root);
     step(formula, constants, params, grads, &[Some(v), mean_grad, momentum]);
 }
 
-/// Tensors that one launch packs.
-const PACKED: usize = 6;
-
-/// Copies up to [`PACKED`] tensors to places in an arena.
-#[derive(Debug)]
-struct Pack {
-    offsets: Vec<usize>,
-    /// Whether all begin and end at multiples of four, so that they go four elements at a time.
-    vec: bool,
-}
-
-impl Op for Pack {
-    fn name(&self) -> &'static str {
-        "pack"
-    }
-
-    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
-        Ok(*x[0])
-    }
-
-    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let arena = y[0].slice::<f32>();
-        for (x, &offset) in x.iter().zip(&self.offsets) {
-            let x = x.slice::<f32>();
-            arena[offset..][..x.len()].copy_from_slice(x);
-        }
-    }
-
-    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        // Bindings without a tensor get the first one again, and no workgroup.
-        let mut inputs: [&GpuBuffer; PACKED] = [x[0].buffer; PACKED];
-        let mut parts = [[0; 4]; PACKED];
-        let mut groups = 0;
-        for (i, part) in parts.iter_mut().enumerate() {
-            if let (Some(x), Some(&offset)) = (x.get(i), self.offsets.get(i)) {
-                inputs[i] = x.buffer;
-                groups += x.len().div_ceil(64 * 4);
-                *part = [groups, x.len(), x.offset(), y[0].offset() + offset as u32];
-            } else {
-                part[0] = groups;
-            }
-        }
-        gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[("VEC", self.vec as u32)] },
-            inputs: &inputs,
-            outputs: &[y[0].buffer],
-            params: bytemuck::bytes_of(&parts),
-            workgroups: fold_workgroups(groups.into(), 1),
-        });
-    }
-
-    fn differentiable(&self) -> bool {
-        false
-    }
-
-    fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
-        Vec::new()
-    }
-
-    fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
-        Cost { flops: 0, bytes: 8 * x.iter().map(|x| x.len() as u64).sum::<u64>() }
-    }
-}
-
-/// Copies each tensor's elements to the arena, from element `offsets[i]` on: gradients, for a step over all of them. Six
-/// tensors to a launch; those whose length and place are multiples of four are copied fastest.
+/// One step of Adagrad: updates `params` and the sum of squares `v`.
 ///
 /// ```
-/// use tilegrad_core::ops::optimizer::pack;
+/// use tilegrad_core::ops::optimizer::{AdagradStep, adagrad_step};
 /// use tilegrad_core::{Device, Tensor};
 /// let d = Device::cpu();
-/// let (a, b, arena) = (Tensor::ones([2], &d), Tensor::full(3.0, [1, 2], &d), Tensor::zeros([5], &d));
-/// pack(&[&a, &b], &arena, &[3, 0]);
-/// assert_eq!(arena.to_vec::<f32>().unwrap(), [3.0, 3.0, 0.0, 1.0, 1.0]);
+/// let (w, g, sum) = (Tensor::ones([2], &d), Tensor::new(&[2.0, -2.0], [2], &d), Tensor::full(12.0, [2], &d));
+/// adagrad_step(&w, &g, &sum, &AdagradStep { lr: 0.5, epsilon: 1e-7, epsilon_in_root: true, weight_decay: 0.0 });
+/// assert_eq!(w.to_vec::<f32>().unwrap(), [0.75, 1.25]);
 /// ```
 ///
 /// # Panics
-/// When a tensor does not fit at its offset, is not `f32`, or is on another device; or the arena is strided.
+/// As [`sgd_step`].
 #[track_caller]
-pub fn pack(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
-    assert_eq!(tensors.len(), offsets.len(), "pack: each tensor has one offset");
-    for (i, (t, &offset)) in tensors.iter().zip(offsets).enumerate() {
-        let problem = match t.dtype() {
-            DType::F32 if offset + t.len() <= arena.len() => continue,
-            DType::F32 => format!("tensor {i} ends at element {}, past the arena", offset + t.len()),
-            other => format!("tensor {i} is {other}, expected f32"),
-        };
-        let error = ShapeError::new(problem).operand("tensor", t.shape()).operand("arena", arena.shape());
-        panic!("{}", error.of("pack"));
-    }
-    let aligned = |t: &Tensor, offset: usize| {
-        [t.len(), t.layout().offset, arena.layout().offset + offset].iter().all(|v| v.is_multiple_of(4))
-    };
-    let (fast, slow): (Vec<_>, Vec<_>) =
-        tensors.iter().copied().zip(offsets.iter().copied()).partition(|&(t, offset)| aligned(t, offset));
-    for (group, vec) in [(fast, true), (slow, false)] {
-        for group in group.chunks(PACKED) {
-            let (tensors, offsets): (Vec<&Tensor>, Vec<usize>) = group.iter().copied().unzip();
-            apply_in_place(&Pack { offsets, vec }, &tensors, &[arena]);
-        }
-    }
+pub fn adagrad_step(params: &Tensor, grads: &Tensor, v: &Tensor, s: &AdagradStep) {
+    let constants = Params { lr: s.lr, decay: s.lr * s.weight_decay, ..Params::default() };
+    step(Formula::Adagrad, constants.with_epsilon(s.epsilon, s.epsilon_in_root), params, grads, &[Some(v)]);
+}
+
+/// One step of Lion: updates `params` and the mean gradient `m`. A weight whose direction is 0 stays.
+///
+/// # Panics
+/// As [`sgd_step`].
+#[track_caller]
+pub fn lion_step(params: &Tensor, grads: &Tensor, m: &Tensor, s: &LionStep) {
+    let constants =
+        Params { lr: s.lr, beta1: s.beta1, beta2: s.beta2, decay: s.lr * s.weight_decay, ..Params::default() };
+    step(Formula::Lion, constants, params, grads, &[Some(m)]);
 }

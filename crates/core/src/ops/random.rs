@@ -277,6 +277,7 @@ impl Op for Dropout {
 
 impl Tensor {
     /// Random bits: a tensor of type `u32`. The same for a key on every device.
+    #[track_caller]
     pub fn rand_bits(shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
         create(device, Random { kind: Kind::Bits, key, shape: shape.into() })
     }
@@ -290,12 +291,14 @@ impl Tensor {
     /// let x = Tensor::rand_uniform(-1.0, 1.0, [1000], rng.next_key(), &Device::cpu());
     /// assert!(x.mean().item().unwrap().abs() < 0.1);
     /// ```
+    #[track_caller]
     pub fn rand_uniform(low: f32, high: f32, shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
         create(device, Random { kind: Kind::Uniform { low, span: high - low }, key, shape: shape.into() })
     }
 
     /// Random numbers, normal with this mean and standard deviation (Box and Muller 1958), at most 5.8 deviations away. The
     /// same for a key on every device, up to the precision of its sine and logarithm.
+    #[track_caller]
     pub fn rand_normal(mean: f32, std: f32, shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
         create(device, Random { kind: Kind::Normal { mean, std }, key, shape: shape.into() })
     }

@@ -224,4 +224,25 @@ impl Tensor {
     pub fn log_softmax(&self, axis: isize) -> Tensor {
         along(self, axis, Softmax { log: true })
     }
+
+    /// 1 at the first largest element along an axis, 0 elsewhere; a constant to the tape.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// let x = Tensor::new(&[1.0, 5.0, 2.0, 7.0, 7.0, 0.0], [2, 3], &Device::cpu());
+    /// assert_eq!(x.hardmax(1).to_vec::<f32>().unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// When the axis is out of range.
+    #[track_caller]
+    pub fn hardmax(&self, axis: isize) -> Tensor {
+        let at = axis_of("hardmax", self, axis);
+        if self.len() == 0 {
+            return self.detach();
+        }
+        let mut back: Vec<isize> = (0..self.rank() as isize - 1).collect();
+        back.insert(at, self.rank() as isize - 1);
+        self.argmax(axis).one_hot(self.shape()[at]).permute(&back)
+    }
 }

@@ -1,6 +1,6 @@
 //! 2-D convolution: `y[n, i, j, o] = activation(bias[o] + sum over taps and channels of x * kernel)`.
 
-use tilegrad_core::{Conv2dOptions, Padding, Shape, ShapeError, Tensor, conv2d_shape};
+use tilegrad_core::{Conv2dOptions, Padding, Shape, ShapeError, Tensor, conv_shape};
 
 use super::{Pair, built, expect_positive, expect_rank};
 use crate::activation::Activation;
@@ -133,7 +133,7 @@ impl Layer for Conv2d {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
-        conv2d_shape(input, &self.kernel_shape(input)?, &self.options)
+        conv_shape(input, &self.kernel_shape(input)?, &self.options)
     }
 
     fn build(&mut self, input: &Shape, ctx: &mut BuildContext) -> Result<Shape, ShapeError> {

@@ -7,11 +7,13 @@
 //! ```
 //!
 //! Kingma and Ba 2014, in the form before their section 2.1 as Keras has it: epsilon is added before the bias correction.
+//! With [`Correction::OfMoments`] it is `w - lr * m' / (sqrt(v') + epsilon)` for the corrected `m' = m / (1 - b1^t)` and
+//! `v' = v / (1 - b2^t)`, as in PyTorch and optax.
 
 use tilegrad_core::ops::optimizer::{AdamStep, adam_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Correction, Optimizer, check_number, check_rate};
 
 /// Keras's `Adam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -24,6 +26,8 @@ pub struct Adam {
     learning_rate: f32,
     betas: [f32; 2],
     epsilon: f32,
+    epsilon_in_root: f32,
+    correction: Correction,
     amsgrad: bool,
     weight_decay: f32,
     clip: Clip,
@@ -39,7 +43,16 @@ impl Default for Adam {
 impl Adam {
     /// Keras's defaults with another learning rate.
     pub fn new(learning_rate: f32) -> Adam {
-        Adam { learning_rate, betas: [0.9, 0.999], epsilon: 1e-7, amsgrad: false, weight_decay: 0.0, clip: Clip::None }
+        Adam {
+            learning_rate,
+            betas: [0.9, 0.999],
+            epsilon: 1e-7,
+            epsilon_in_root: 0.0,
+            correction: Correction::OfRate,
+            amsgrad: false,
+            weight_decay: 0.0,
+            clip: Clip::None,
+        }
     }
 
     /// How much of the running means of the gradients and of their squares stays at each step.
@@ -51,6 +64,18 @@ impl Adam {
     /// Added to the root, against division by 0.
     pub fn epsilon(mut self, epsilon: f32) -> Adam {
         self.epsilon = epsilon;
+        self
+    }
+
+    /// A second one, added under the root: 0 but in optax, whose `eps_root` it is.
+    pub fn epsilon_in_root(mut self, epsilon: f32) -> Adam {
+        self.epsilon_in_root = epsilon;
+        self
+    }
+
+    /// What is corrected for moments that start at 0, and thus what `epsilon` is added to.
+    pub fn correction(mut self, correction: Correction) -> Adam {
+        self.correction = correction;
         self
     }
 
@@ -96,8 +121,11 @@ impl Optimizer for Adam {
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
+            epsilon_in_root: self.epsilon_in_root,
             t: step,
+            correction: self.correction,
             weight_decay: self.weight_decay,
+            ..AdamStep::default()
         };
         adam_step(params, gradients, &moments[0], &moments[1], moments.get(2), &constants);
     }
@@ -111,6 +139,7 @@ impl Optimizer for Adam {
         check_rate("the first beta", self.betas[0])?;
         check_rate("the second beta", self.betas[1])?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;
+        check_number("epsilon in the root", self.epsilon_in_root, "a finite number from 0 on", |v| v >= 0.0)?;
         check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;
         self.clip.check()
     }

@@ -3,16 +3,27 @@
 //! All weights lie in one flat arena, and so do their gradients and each of the optimizer's moments: a step is one kernel
 //! over the arenas, and hyper-parameters are that kernel's parameters, so that changing them costs nothing.
 
+mod adagrad;
 mod adam;
+mod adam_w;
+mod clip;
+mod lion;
+mod nadam;
 mod rms_prop;
 mod sgd;
 
 use std::fmt::Debug;
 
+pub use adagrad::Adagrad;
 pub use adam::Adam;
+pub use adam_w::AdamW;
+pub use clip::Clip;
+pub use lion::Lion;
+pub use nadam::Nadam;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
+pub use tilegrad_core::ops::optimizer::Correction;
 use tilegrad_core::{Error, Result, Tensor};
 
 /// How weights follow from gradients. Implement it for an optimizer of your own.
@@ -26,8 +37,13 @@ pub trait Optimizer: Debug + Send + Sync {
     /// Changes the learning rate, for schedules.
     fn set_learning_rate(&mut self, learning_rate: f32);
 
-    /// Arenas that the optimizer keeps from step to step, by their names. They start as zeros.
+    /// Arenas that the optimizer keeps from step to step, by their names.
     fn moments(&self) -> &'static [&'static str];
+
+    /// The number that moment `moment` of [`Optimizer::moments`] starts with everywhere.
+    fn initial(&self, _moment: usize) -> f32 {
+        0.0
+    }
 
     /// Updates `params (L)` in place, and `moments`, each `(L)`. `step` counts from 1.
     fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]);
@@ -43,43 +59,6 @@ pub trait Optimizer: Debug + Send + Sync {
     /// Names the first one.
     fn check(&self) -> Result<()> {
         check_number("learning rate", self.learning_rate(), "a finite number from 0 on", |v| v >= 0.0)
-    }
-}
-
-/// Limits on gradients, against steps that are too large.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub enum Clip {
-    /// No limit.
-    #[default]
-    None,
-    /// Each element to `-value..=value`. Keras's `clipvalue`.
-    Value(f32),
-    /// All gradients together scaled down to this Euclidean norm when it is more. Keras's `global_clipnorm`.
-    GlobalNorm(f32),
-}
-
-impl Clip {
-    pub(crate) fn apply(self, gradients: Tensor) -> Tensor {
-        match self {
-            Clip::None => gradients,
-            Clip::Value(value) => gradients.clip(-value, value),
-            Clip::GlobalNorm(limit) => {
-                // limit / max(norm, limit): never up, and without a division by a norm of 0.
-                let norm = gradients.square().sum().sqrt();
-                let limit = Tensor::scalar(limit, gradients.device());
-                gradients.mul(&limit.div(&norm.maximum(&limit)))
-            }
-        }
-    }
-
-    fn check(self) -> Result<()> {
-        match self {
-            Clip::None => Ok(()),
-            Clip::Value(limit) | Clip::GlobalNorm(limit) => {
-                check_number("gradient clipping", limit, "a finite number above 0", |v| v > 0.0)
-            }
-        }
     }
 }
 

@@ -4,9 +4,10 @@
 //! v <- rho * v + (1 - rho) * g^2
 //! d  = v + epsilon                          centered: a <- rho * a + (1 - rho) * g,  d = v - a^2 + epsilon
 //! w <- w - lr * g / sqrt(d)                 momentum m: u <- m * u + lr * g / sqrt(d),  w <- w - u
+//!                                           nesterov: w <- w - m * u - lr * g / sqrt(d)
 //! ```
 //!
-//! Tieleman and Hinton 2012, as in Keras: epsilon is under the root.
+//! Tieleman and Hinton 2012, as in Keras: epsilon is under the root. It may be added after the root instead, as in PyTorch.
 
 use tilegrad_core::ops::optimizer::{RmspropStep, rmsprop_step};
 use tilegrad_core::{Result, Tensor};
@@ -24,7 +25,10 @@ pub struct RmsProp {
     learning_rate: f32,
     rho: f32,
     momentum: f32,
+    nesterov: bool,
     epsilon: f32,
+    epsilon_in_root: bool,
+    initial_velocity: f32,
     centered: bool,
     weight_decay: f32,
     clip: Clip,
@@ -44,7 +48,10 @@ impl RmsProp {
             learning_rate,
             rho: 0.9,
             momentum: 0.0,
+            nesterov: false,
             epsilon: 1e-7,
+            epsilon_in_root: true,
+            initial_velocity: 0.0,
             centered: false,
             weight_decay: 0.0,
             clip: Clip::None,
@@ -63,9 +70,27 @@ impl RmsProp {
         self
     }
 
-    /// Added under the root, against division by 0.
+    /// Whether the step looks ahead along the momentum, as an option of optax has it.
+    pub fn nesterov(mut self, nesterov: bool) -> RmsProp {
+        self.nesterov = nesterov;
+        self
+    }
+
+    /// Against division by 0.
     pub fn epsilon(mut self, epsilon: f32) -> RmsProp {
         self.epsilon = epsilon;
+        self
+    }
+
+    /// Whether `epsilon` is added under the root, as in Keras, or to it, as in PyTorch.
+    pub fn epsilon_in_root(mut self, in_root: bool) -> RmsProp {
+        self.epsilon_in_root = in_root;
+        self
+    }
+
+    /// What the running mean of squares starts at: 0 but in optax's `initial_scale`.
+    pub fn initial_velocity(mut self, value: f32) -> RmsProp {
+        self.initial_velocity = value;
         self
     }
 
@@ -110,12 +135,18 @@ impl Optimizer for RmsProp {
         }
     }
 
+    fn initial(&self, moment: usize) -> f32 {
+        if moment == 0 { self.initial_velocity } else { 0.0 }
+    }
+
     fn step(&self, _: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = RmspropStep {
             lr: self.learning_rate,
             rho: self.rho,
             momentum: self.momentum,
+            nesterov: self.nesterov,
             epsilon: self.epsilon,
+            epsilon_in_root: self.epsilon_in_root,
             weight_decay: self.weight_decay,
         };
         let (momentum, average) = match (self.momentum > 0.0, self.centered) {
@@ -135,6 +166,7 @@ impl Optimizer for RmsProp {
         check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
         check_rate("rho", self.rho)?;
         check_rate("momentum", self.momentum)?;
+        check_number("initial velocity", self.initial_velocity, "a finite number from 0 on", |v| v >= 0.0)?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;
         check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;
         self.clip.check()

@@ -1,0 +1,83 @@
+//! Functions of each element, of one or more tensors.
+
+use tilegrad::{DType, Tensor};
+
+use super::case::{Case, Outcome, unsupported};
+
+pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
+    let unary = |f: fn(&Tensor) -> Tensor| case.input("x").map(f);
+    let with = |f: &dyn Fn(&Tensor) -> Tensor| case.input("x").map(f);
+    let binary = |f: fn(&Tensor, &Tensor) -> Tensor| Ok(f(case.input("a")?, case.input("b")?));
+    Some(match case.op() {
+        "abs" => unary(Tensor::abs),
+        "affine" => with(&|x| x.affine(case.float("scale", 1.0), case.float("shift", 0.0))),
+        "cos" => unary(Tensor::cos),
+        "elu" => with(&|x| x.elu(case.float("alpha", 1.0))),
+        "exp" => unary(Tensor::exp),
+        "gelu_tanh" => unary(Tensor::gelu),
+        "leaky_relu" => leaky_relu(case),
+        "log" => unary(Tensor::log),
+        "neg" => unary(Tensor::neg),
+        "reciprocal" => unary(Tensor::reciprocal),
+        "relu" => unary(Tensor::relu),
+        "sigmoid" => unary(Tensor::sigmoid),
+        "silu" | "swish" => unary(Tensor::swish),
+        "sin" => unary(Tensor::sin),
+        "softplus" => unary(Tensor::softplus),
+        "sqrt" => unary(Tensor::sqrt),
+        "square" => unary(Tensor::square),
+        "tanh" => unary(Tensor::tanh),
+        "clip" | "clamp" => clip(case),
+        "pow" if !case.has("x") => binary(Tensor::pow),
+        "pow" | "powf" => power(case),
+        "add" => binary(Tensor::add),
+        "sub" => binary(Tensor::sub),
+        "mul" => binary(Tensor::mul),
+        "div" => binary(Tensor::div),
+        "maximum" => binary(Tensor::maximum),
+        "minimum" => binary(Tensor::minimum),
+        "fmod" => binary(Tensor::fmod),
+        "mod" | "remainder" => binary(Tensor::remainder),
+        "matmul" => binary(Tensor::matmul),
+        "where" | "select" => choose(case),
+        _ => return None,
+    })
+}
+
+fn leaky_relu(case: &Case) -> Outcome<Tensor> {
+    let slope = ["alpha", "slope", "negative_slope"].iter().find_map(|name| case.maybe_float(name));
+    // JAX's default.
+    Ok(case.input("x")?.leaky_relu(slope.unwrap_or(0.01)))
+}
+
+fn clip(case: &Case) -> Outcome<Tensor> {
+    let low = case.maybe_float("min").or(case.maybe_float("low")).unwrap_or(f32::NEG_INFINITY);
+    let high = case.maybe_float("max").or(case.maybe_float("high")).unwrap_or(f32::INFINITY);
+    Ok(case.input("x")?.clip(low, high))
+}
+
+fn power(case: &Case) -> Outcome<Tensor> {
+    match case.maybe_float("exponent") {
+        Some(exponent) => Ok(case.input("x")?.powf(exponent)),
+        None => unsupported("pow without an exponent"),
+    }
+}
+
+/// `a` where the condition holds, `b` elsewhere.
+fn choose(case: &Case) -> Outcome<Tensor> {
+    let names = ["c", "cond", "condition", "mask", "m"];
+    let Some(name) = names.into_iter().find(|name| case.has(name)) else {
+        return unsupported("where without a condition");
+    };
+    let pair = [("a", "b"), ("x", "y")].into_iter().find(|(a, b)| case.has(a) && case.has(b));
+    let Some((a, b)) = pair else { return unsupported("where without two choices") };
+    let (a, b) = (case.input(a)?, case.input(b)?);
+    let condition = match case.input(name) {
+        Ok(floats) => floats.cast(DType::Bool),
+        Err(_) => {
+            let (values, shape) = case.integers(name)?;
+            Tensor::new(&values.iter().map(|v| *v != 0).collect::<Vec<_>>(), shape, a.device())
+        }
+    };
+    Ok(condition.where_cond(a, b))
+}
