@@ -19,7 +19,6 @@ use grad_runner::{optimizers, run};
 /// Ops that tilegrad is known not to have.
 const UNSUPPORTED: &[&str] = &[
     "celu",
-    "conv_transpose2d",
     "cumsum",
     "erf",
     "flip",

@@ -18,7 +18,7 @@ pub mod gather;
 mod gemm;
 mod integer;
 mod lp_pool2d;
-mod matmul;
+pub mod matmul;
 mod max_pool2d;
 mod max_unpool;
 pub mod movement;
@@ -29,6 +29,8 @@ pub mod pool;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
+mod resample;
+pub mod resize;
 pub mod softmax;
 mod sort;
 mod statistics;
@@ -122,6 +124,7 @@ pub static ALL: &[&OpInfo] = &[
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &resample::INFO,
     &softmax::INFO,
     &sort::INFO,
     &unary::INFO,
