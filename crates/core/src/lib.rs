@@ -35,6 +35,7 @@ pub use ops::local_response_norm::LocalResponseNormOptions;
 pub use ops::losses::Reduction;
 pub use ops::matmul::GemmOptions;
 pub use ops::nll_loss::{CrossEntropyOptions, NllOptions};
+pub use ops::pool::Pooling;
 pub use ops::random::{RandomKey, Rng};
 pub use ops::resize::{AspectRatio, Coordinates, Interpolation, Nearest, ResizeOptions, ResizeTo};
 pub use ops::running_statistics::RunningAverage;

@@ -25,7 +25,10 @@ mod integer;
 mod join;
 pub mod local_response_norm;
 pub mod losses;
+mod lp_pool2d;
 pub mod matmul;
+mod max_pool2d;
+mod max_unpool;
 pub mod movement;
 pub mod nll_loss;
 mod norm;
@@ -33,6 +36,7 @@ pub mod optimizer;
 mod optimizer_constants;
 pub mod pack;
 mod pad;
+pub mod pool;
 pub mod pool2d;
 pub mod random;
 mod ranges;
@@ -130,7 +134,10 @@ pub static ALL: &[&OpInfo] = &[
     &gather_nd::INFO,
     &integer::INFO,
     &join::INFO,
+    &lp_pool2d::INFO,
     &matmul::INFO,
+    &max_pool2d::INFO,
+    &max_unpool::INFO,
     &movement::INFO,
     &nll_loss::INFO,
     &optimizer::INFO,
