@@ -220,3 +220,20 @@ fn the_list_of_what_is_unsupported_is_held_to() {
     );
     assert_eq!(report::surprises(&runs, None), ["wrong_and_listed on cpu: y: shape"]);
 }
+
+#[test]
+fn integers_have_signs_and_limits() {
+    let run = |op: &str, inputs: &[(&str, &[i64])], y: &[i64]| {
+        let shape = |v: &[i64]| if v.len() == 1 { vec![] } else { vec![v.len()] };
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|i| shape(i.1)).collect();
+        let parts: Vec<Part<'_>> = inputs.iter().zip(&shapes).map(|(i, s)| longs(i.0, i.1, s)).collect();
+        Fixture::new(op, json!({}), &parts, &[longs("y", y, &[y.len()])]).distance();
+    };
+    run("Abs", &[("x", &[-3, 0, 2])], &[3, 0, 2]);
+    run("Neg", &[("x", &[-3, 0, 2])], &[3, 0, -2]);
+    run("Sign", &[("x", &[-3, 0, 2])], &[-1, 0, 1]);
+    run("Relu", &[("x", &[-3, 0, 2])], &[0, 0, 2]);
+    run("Clip", &[("x", &[-3, 0, 2]), ("min", &[-1]), ("max", &[1])], &[-1, 0, 1]);
+    run("Clip", &[("x", &[-3, 0, 2]), ("min", &[5]), ("max", &[1])], &[1, 1, 1]);
+    run("Clip", &[("x", &[-3, 0, 2])], &[-3, 0, 2]);
+}
