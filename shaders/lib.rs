@@ -84,6 +84,7 @@ shaders! {
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, products and extremes along axes.";
+    RESAMPLE = "resample", "Weighted elements along an axis.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
     SORT = "sort", "Sorting along an axis.";
     WHERE_COND = "where_cond", "A choice between two tensors by a condition.";

@@ -29,7 +29,9 @@ pub use ops::conv_transpose::{
     ConvTranspose1dOptions, ConvTranspose2dOptions, ConvTranspose3dOptions, ConvTransposeOptions, conv_transpose_shape,
 };
 pub use ops::cumulative::ScanOptions;
+pub use ops::matmul::GemmOptions;
 pub use ops::random::{RandomKey, Rng};
+pub use ops::resize::{AspectRatio, Coordinates, Interpolation, Nearest, ResizeOptions, ResizeTo};
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};
 pub use tape::{Gradients, Node, is_recording, no_grad};

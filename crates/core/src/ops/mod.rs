@@ -17,7 +17,7 @@ mod fill;
 pub mod gather;
 mod gemm;
 mod integer;
-mod matmul;
+pub mod matmul;
 pub mod movement;
 pub mod optimizer;
 mod optimizer_constants;
@@ -25,6 +25,8 @@ pub mod pack;
 pub mod pool2d;
 pub mod random;
 pub mod reduce;
+mod resample;
+pub mod resize;
 pub mod softmax;
 mod sort;
 mod statistics;
@@ -115,6 +117,7 @@ pub static ALL: &[&OpInfo] = &[
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
+    &resample::INFO,
     &softmax::INFO,
     &sort::INFO,
     &unary::INFO,
