@@ -1,8 +1,11 @@
-//! The functions of one tensor as methods. Results have the shape of the tensor, which must be `f32`.
+//! The functions of one tensor as methods. Results have the shape of the tensor, which must be `f32` unless a method says
+//! otherwise.
 //!
 //! NaN gives NaN unless a method says otherwise. Where a function is not defined (`log` below 0) the result is NaN too.
 
+use super::integer;
 use super::unary::{Unary, unary};
+use crate::dtype::DType;
 use crate::op::fits;
 use crate::shape::ShapeError;
 use crate::tensor::Tensor;
@@ -14,22 +17,31 @@ impl Tensor {
         unary(self, function, 0.0, 0.0)
     }
 
-    /// `-x`.
+    /// [`Tensor::unary`], or what integers have in its place.
+    #[track_caller]
+    fn unary_or(&self, function: Unary, of_integers: fn(&Tensor) -> Tensor) -> Tensor {
+        match self.dtype() {
+            DType::I32 | DType::U32 | DType::U8 => of_integers(self),
+            DType::F32 | DType::Bool => self.unary(function),
+        }
+    }
+
+    /// `-x`; of integers too, where it wraps.
     #[track_caller]
     pub fn neg(&self) -> Tensor {
-        self.unary(Unary::Neg)
+        self.unary_or(Unary::Neg, integer::neg)
     }
 
-    /// `|x|`, with derivative 0 at 0.
+    /// `|x|`, with derivative 0 at 0; of integers too.
     #[track_caller]
     pub fn abs(&self) -> Tensor {
-        self.unary(Unary::Abs)
+        self.unary_or(Unary::Abs, integer::abs)
     }
 
-    /// -1, 0 or 1, with derivative 0.
+    /// -1, 0 or 1, with derivative 0; of integers too.
     #[track_caller]
     pub fn sign(&self) -> Tensor {
-        self.unary(Unary::Sign)
+        self.unary_or(Unary::Sign, integer::sign)
     }
 
     /// The smallest whole number from `x` on, with derivative 0.
