@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tilegrad::Device;
 
 /// Ops that tilegrad is known not to have.
-const UNSUPPORTED: &[&str] = &["huber", "l1", "mse", "rmsnorm"];
+const UNSUPPORTED: &[&str] = &[];
 
 fn own_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/grad")

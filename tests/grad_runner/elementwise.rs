@@ -10,13 +10,13 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     let binary = |f: fn(&Tensor, &Tensor) -> Tensor| Ok(f(case.input("a")?, case.input("b")?));
     Some(match case.op() {
         "abs" => unary(Tensor::abs),
-        "acos" => unary(Tensor::acos),
-        "acosh" => unary(Tensor::acosh),
+        "acos" | "arccos" => unary(Tensor::acos),
+        "acosh" | "arccosh" => unary(Tensor::acosh),
         "affine" => with(&|x| x.affine(case.float("scale", 1.0), case.float("shift", 0.0))),
-        "asin" => unary(Tensor::asin),
-        "asinh" => unary(Tensor::asinh),
-        "atan" => unary(Tensor::atan),
-        "atanh" => unary(Tensor::atanh),
+        "asin" | "arcsin" => unary(Tensor::asin),
+        "asinh" | "arcsinh" => unary(Tensor::asinh),
+        "atan" | "arctan" => unary(Tensor::atan),
+        "atanh" | "arctanh" => unary(Tensor::atanh),
         "ceil" => unary(Tensor::ceil),
         "celu" => with(&|x| x.celu(case.float("alpha", 1.0))),
         "clip" | "clamp" => clip(case),
@@ -76,18 +76,15 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     })
 }
 
-/// JAX's default is the approximation.
+/// Exact unless the case says otherwise, as a flag or in PyTorch's words.
 fn gelu(case: &Case) -> Outcome<Tensor> {
-    let approximate = match case.text("approximate", "tanh") {
-        "none" => false,
-        _ => case.flag("approximate", true),
-    };
+    let approximate = case.text("approximate", "none") == "tanh" || case.flag("approximate", false);
     let x = case.input("x")?;
     Ok(if approximate { x.gelu() } else { x.gelu_exact() })
 }
 
 fn prelu(case: &Case) -> Outcome<Tensor> {
-    match case.optional(&["a", "alpha", "slope", "w"]) {
+    match case.optional(&["slope", "a", "alpha", "w"]) {
         Some(slope) => Ok(case.input("x")?.prelu(slope)),
         None => unsupported("prelu without slopes"),
     }
