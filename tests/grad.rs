@@ -21,7 +21,6 @@ const UNSUPPORTED: &[&str] = &[
     "celu",
     "cumsum",
     "erf",
-    "flip",
     "hard_swish",
     "huber",
     "l1",
