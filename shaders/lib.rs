@@ -82,8 +82,11 @@ shaders! {
     GATHER_ND = "gather_nd", "Positions on several axes as one.";
     JOIN = "join", "Parts of bytes side by side.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
+    NLL_LOSS = "nll_loss", "Negative log-likelihood of classes and its derivative.";
     OPTIMIZER = "optimizer", "Optimizer steps over flat arenas.";
     PACK = "pack", "Tensors copied to their places in an arena.";
+    LP_POOL2D = "lp_pool2d", "Norms of image windows.";
+    MAX_UNPOOL = "max_unpool", "Elements back at the positions that max-pooling had them from.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, products and extremes along axes.";

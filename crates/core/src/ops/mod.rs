@@ -23,18 +23,27 @@ mod gather_nd;
 mod gemm;
 mod integer;
 mod join;
+pub mod local_response_norm;
+pub mod losses;
+mod lp_pool2d;
 pub mod matmul;
+mod max_pool2d;
+mod max_unpool;
 pub mod movement;
+pub mod nll_loss;
+mod norm;
 pub mod optimizer;
 mod optimizer_constants;
 pub mod pack;
 mod pad;
+pub mod pool;
 pub mod pool2d;
 pub mod random;
 mod ranges;
 pub mod reduce;
 mod resample;
 pub mod resize;
+pub mod running_statistics;
 pub mod scatter;
 mod select;
 pub mod softmax;
@@ -126,8 +135,12 @@ pub static ALL: &[&OpInfo] = &[
     &gather_nd::INFO,
     &integer::INFO,
     &join::INFO,
+    &lp_pool2d::INFO,
     &matmul::INFO,
+    &max_pool2d::INFO,
+    &max_unpool::INFO,
     &movement::INFO,
+    &nll_loss::INFO,
     &optimizer::INFO,
     &pack::INFO,
     &pool2d::INFO,
