@@ -8,6 +8,8 @@ mod common;
 mod onnx_runner;
 #[path = "onnx_runner/tests_of_mapping.rs"]
 mod tests_of_mapping;
+#[path = "onnx_runner/tests_of_pooling.rs"]
+mod tests_of_pooling;
 #[path = "onnx_runner/tests_of_runner.rs"]
 mod tests_of_runner;
 
