@@ -7,7 +7,9 @@ use super::case::{Case, Outcome, unsupported};
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
         "embedding" => select(case, &["w", "table", "x"], 0),
-        "gather" | "take" | "index_select" | "take_along_axis" | "gather_elements" => gather(case),
+        "gather" => gather(case),
+        "take" | "index_select" => select(case, &["x"], case.axis(0)),
+        "take_along_axis" | "gather_elements" => elements(case),
         "scatter_add" | "index_add" => scatter_add(case),
         _ => return None,
     })
@@ -22,18 +24,27 @@ fn index(case: &Case, n: usize, like: &Tensor) -> Outcome<Tensor> {
     }
 }
 
+/// The length of an axis; 0 for one that is not there, which the op itself refuses.
+fn length(x: &Tensor, axis: isize) -> usize {
+    x.shape().axis(axis).map_or(0, |axis| x.shape()[axis])
+}
+
 /// Slices along an axis.
 fn select(case: &Case, names: &[&str], axis: isize) -> Outcome<Tensor> {
     let Some(x) = case.optional(names) else { return unsupported("nothing to select from") };
-    let n = x.shape()[x.shape().axis(axis).map_or(0, |axis| axis)];
-    Ok(x.index_select(axis, &index(case, n, x)?))
+    Ok(x.index_select(axis, &index(case, length(x, axis), x)?))
+}
+
+/// One element for each of the index.
+fn elements(case: &Case) -> Outcome<Tensor> {
+    let (x, axis) = (case.input("x")?, case.axis(0));
+    Ok(x.gather(axis, &index(case, length(x, axis), x)?))
 }
 
 /// One element for each of the index, where the result has the index's axes; slices otherwise.
 fn gather(case: &Case) -> Outcome<Tensor> {
     let (x, axis) = (case.input("x")?, case.axis(0));
-    let n = x.shape()[x.shape().axis(axis).map_or(0, |axis| axis)];
-    let index = index(case, n, x)?;
+    let index = index(case, length(x, axis), x)?;
     let of_elements = index.rank() == x.rank() && case.output_rank() == Some(x.rank());
     Ok(if of_elements { x.gather(axis, &index) } else { x.index_select(axis, &index) })
 }
@@ -41,6 +52,5 @@ fn gather(case: &Case) -> Outcome<Tensor> {
 fn scatter_add(case: &Case) -> Outcome<Tensor> {
     let (x, axis) = (case.input("x")?, case.axis(0));
     let Some(src) = case.optional(&["src", "updates", "s", "u", "v"]) else { return unsupported("nothing to add") };
-    let n = x.shape()[x.shape().axis(axis).map_or(0, |axis| axis)];
-    Ok(x.scatter_add(axis, &index(case, n, x)?, src))
+    Ok(x.scatter_add(axis, &index(case, length(x, axis), x)?, src))
 }

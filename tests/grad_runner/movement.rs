@@ -11,22 +11,18 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "transpose" | "permute" => permute(case),
         "slice" => slice(case),
         "pad" => pad(case),
-        "flip" | "reverse" => case.input("x").map(|x| {
-            let all = || (0..x.rank() as isize).collect();
-            x.flip(&case.axes().unwrap_or_else(all))
-        }),
-        "roll" => case.input("x").map(|x| x.roll(case.int("shift", 0) as isize, case.axis(0))),
+        "flip" | "rev" | "reverse" => flip(case),
+        "tile" => tile(case),
+        "roll" => roll(case),
+        "concat" | "concatenate" => all(case).map(|x| Tensor::concat(&x, case.axis(0))),
         "stack" => all(case).map(|x| Tensor::stack(&x, case.axis(0))),
         "squeeze" => case.input("x").map(|x| case.axes().map_or_else(|| x.squeeze_all(), |axes| x.squeeze_axes(&axes))),
         "unsqueeze" | "expand_dims" => case.input("x").map(|x| x.unsqueeze_axes(&case.axes().unwrap_or(vec![0]))),
         "swapaxes" => swap(case),
         "flatten" => case.input("x").map(|x| x.flatten_from(case.axis(0))),
-        "tile" => match case.sizes("repeats").or_else(|| case.sizes("reps")) {
-            Some(repeats) => case.input("x").map(|x| x.tile(&repeats)),
-            None => unsupported("tile without repeats"),
-        },
         "repeat" => case.input("x").map(|x| x.repeat_interleave(case.int("repeats", 1) as usize, case.axis(0))),
-        "concat" | "concatenate" => all(case).map(|x| Tensor::concat(&x, case.axis(0))),
+        "tril" => case.input("x").map(|x| x.tril(case.int("k", 0) as isize)),
+        "triu" => case.input("x").map(|x| x.triu(case.int("k", 0) as isize)),
         _ => return None,
     })
 }
@@ -67,7 +63,7 @@ fn permute(case: &Case) -> Outcome<Tensor> {
     Ok(x.permute(&order.unwrap_or_else(reversed).iter().map(|&a| a as isize).collect::<Vec<_>>()))
 }
 
-/// Starts, ends and steps of the first axes, or of `axes`.
+/// Starts, ends and steps of the first axes, or of `axes`, as numpy's.
 fn slice(case: &Case) -> Outcome<Tensor> {
     let x = case.input("x")?;
     let (Some(starts), Some(ends)) = (case.ints("starts"), case.ints("ends")) else {
@@ -83,26 +79,45 @@ fn slice(case: &Case) -> Outcome<Tensor> {
     Ok(x.slice_ranges(&ranges))
 }
 
+/// The axes, or all of them.
+fn axes(case: &Case, x: &Tensor) -> Vec<isize> {
+    case.axes().unwrap_or_else(|| (0..x.rank() as isize).collect())
+}
+
+fn flip(case: &Case) -> Outcome<Tensor> {
+    let x = case.input("x")?;
+    Ok(x.flip(&axes(case, x)))
+}
+
+fn tile(case: &Case) -> Outcome<Tensor> {
+    match case.sizes("reps").or_else(|| case.sizes("repeats")) {
+        Some(repeats) => Ok(case.input("x")?.tile(&repeats)),
+        None => unsupported("tile without repeats"),
+    }
+}
+
+fn roll(case: &Case) -> Outcome<Tensor> {
+    let x = case.input("x")?;
+    let Some(shifts) = case.ints("shift").or_else(|| case.ints("shifts")) else {
+        return unsupported("roll without a shift");
+    };
+    Ok(shifts.iter().zip(axes(case, x)).fold(x.clone(), |x, (&shift, axis)| x.roll(shift as isize, axis)))
+}
+
 /// Widths of each axis, as pairs, or all before and then all after.
 fn pad(case: &Case) -> Outcome<Tensor> {
     let x = case.input("x")?;
     let Some(widths) = case.pairs("pads").or_else(|| case.pairs("pad_width")).or_else(|| case.pairs("widths")) else {
         return unsupported("pad without widths");
     };
+    let widths: Vec<(isize, isize)> = widths.iter().map(|&[a, b]| (a as isize, b as isize)).collect();
     let value = case.maybe_float("value").or(case.maybe_float("constant")).unwrap_or(0.0);
-    match case.text("mode", "constant") {
-        "constant" => {
-            let widths: Vec<(usize, usize)> = widths.iter().map(|&[a, b]| (a as usize, b as usize)).collect();
-            Ok(x.pad(&widths, value))
-        }
-        "reflect" => Ok(x.pad_reflect(&signed(&widths))),
-        "symmetric" => Ok(x.pad_symmetric(&signed(&widths))),
-        "edge" => Ok(x.pad_edge(&signed(&widths))),
-        "wrap" => Ok(x.pad_wrap(&signed(&widths))),
-        mode => unsupported(format!("mode {mode}")),
-    }
-}
-
-fn signed(widths: &[[i64; 2]]) -> Vec<(isize, isize)> {
-    widths.iter().map(|&[a, b]| (a as isize, b as isize)).collect()
+    Ok(match case.text("mode", "constant") {
+        "constant" => x.pad_constant(&widths, &Tensor::scalar(value, x.device())),
+        "reflect" => x.pad_reflect(&widths),
+        "symmetric" => x.pad_symmetric(&widths),
+        "edge" => x.pad_edge(&widths),
+        "wrap" => x.pad_wrap(&widths),
+        mode => return unsupported(format!("mode {mode}")),
+    })
 }
