@@ -8,6 +8,7 @@ use super::value::Value;
 
 pub fn run(node: &Node) -> Option<Outcome<Vec<Value>>> {
     Some(match node.op {
+        "Hardmax" => softmax(node, Tensor::hardmax),
         "LogSoftmax" => softmax(node, Tensor::log_softmax),
         "Softmax" => softmax(node, Tensor::softmax),
         _ => return None,
