@@ -62,6 +62,7 @@ macro_rules! shaders {
 
 shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
+    UNARY_SERIES = "unary_series", "Elementwise functions of one tensor that are made of polynomials.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
     ARGMAX = "argmax", "Positions of extremes along an axis.";
     BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
@@ -77,12 +78,19 @@ shaders! {
     MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
     CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
     CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
+    GATHER_AXIS = "gather_axis", "Elements by index along an axis.";
+    GATHER_ND = "gather_nd", "Positions on several axes as one.";
+    JOIN = "join", "Parts of bytes side by side.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
     OPTIMIZER = "optimizer", "Optimizer steps over flat arenas.";
     PACK = "pack", "Tensors copied to their places in an arena.";
+    LP_POOL2D = "lp_pool2d", "Norms of image windows.";
+    MAX_UNPOOL = "max_unpool", "Elements back at the positions that max-pooling had them from.";
     POOL2D = "pool2d", "Largest elements and means of image windows.";
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, products and extremes along axes.";
+    SCATTER = "scatter", "Elements put to places by index.";
+    RESAMPLE = "resample", "Weighted elements along an axis.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
     SORT = "sort", "Sorting along an axis.";
     WHERE_COND = "where_cond", "A choice between two tensors by a condition.";

@@ -11,6 +11,8 @@
 //   rmsprop_centered  b = rho * b + (1 - rho) * g, and max(a - b^2, 0) in place of a
 //   rmsprop_momentum  the last state: s = momentum * s + increment; w -= s, or with nesterov momentum * s + increment
 //   adagrad           a += g^2; w -= lr * g / root(a)
+//   adadelta          a = rho * a + (1 - rho) * g^2; d = root(b) / root(a) * g; b = rho * b + (1 - rho) * d^2; w -= lr * d
+//   adamax            a += (1 - beta1) * (g - a); b = max(beta2 * b, |g| + epsilon_in_root); w -= lr * a / (b + epsilon)
 //   lion              w -= lr * sign(beta1 * a + (1 - beta1) * g); a = beta2 * a + (1 - beta2) * g
 //
 // A thread makes four elements. VEC: 1 when the length and all offsets are multiples of 4.
@@ -27,7 +29,7 @@ struct Params {
     lr: f32,
     momentum: f32,
     beta1: f32,
-    beta2: f32,    // rho of rmsprop
+    beta2: f32,    // rho of rmsprop and adadelta
     epsilon: f32,  // added to the root
     epsilon_in_root: f32,
     decay: f32,    // lr * weight_decay
@@ -347,6 +349,42 @@ fn adagrad_step(
     let sum = load_a(i) + v * v;
     store_a(i, sum);
     add_to_weight(i, -(p.lr * v) / root(sum));
+}
+
+@compute @workgroup_size(SIZE)
+fn adadelta_step(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
+    }
+    let v = load_g(i);
+    let size = load_b(i);
+    let change = -(root(size) / root(rmsprop_square(i, v)) * v);
+    store_b(i, p.beta2 * size + (1.0 - p.beta2) * change * change);
+    add_to_weight(i, p.lr * change);
+}
+
+@compute @workgroup_size(SIZE)
+fn adamax_step(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let i = ((group.x + group.y * groups.x) * SIZE + local) * 4u;
+    if i >= p.len {
+        return;
+    }
+    let v = load_g(i);
+    var mean = load_a(i);
+    mean += (v - mean) * (1.0 - p.beta1);
+    store_a(i, mean);
+    let largest = maximum(p.beta2 * load_b(i), abs(v) + p.epsilon_in_root);
+    store_b(i, largest);
+    add_to_weight(i, -(mean * p.lr) / (largest + p.epsilon));
 }
 
 @compute @workgroup_size(SIZE)

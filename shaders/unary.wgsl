@@ -1,6 +1,6 @@
 // Elementwise functions of one tensor: y = f(x), and dx = dy * f'.
 //
-// OP picks the function (its row in ops/unary.rs). The derivative is written in terms of v, which is x or y, whichever
+// OP picks the function (its row in ops/unary_table.rs; some rows are in unary_series.wgsl). The derivative is written in terms of v, which is x or y, whichever
 // the row saves. `a` and `b` are the function's constants, such as a slope.
 //
 // A thread makes four neighbouring elements. With VEC 1, when the inputs start at a multiple of four, it reads and writes
@@ -29,6 +29,19 @@ fn nan_bits(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
+fn finite(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) < 0x7f800000u;
+}
+
+// NaN where v is.
+fn keep(v: f32, y: f32) -> f32 {
+    return select(y, v, nan_bits(v));
+}
+
+fn with_sign(magnitude: f32, v: f32) -> f32 {
+    return bitcast<f32>((bitcast<u32>(magnitude) & 0x7fffffffu) | (bitcast<u32>(v) & 0x80000000u));
+}
+
 fn logistic(v: f32) -> f32 {
     // exp of a non-positive number can't overflow.
     let e = exp(-abs(v));
@@ -36,21 +49,47 @@ fn logistic(v: f32) -> f32 {
 }
 
 fn safe_tanh(v: f32) -> f32 {
-    // tanh is 1 to the last bit past 9.02, and some drivers compute it from an exp that overflows.
-    return select(tanh(clamp(v, -10.0, 10.0)), v, nan_bits(v));
+    let z = v * v;
+    let near = ((((-6.26911972e-3 * z + 2.11109590e-2) * z - 5.38739488e-2) * z + 0.133329154) * z - 0.333333303) * z;
+    // 1 to the last bit past 9.02.
+    let far = 1.0 - 2.0 / (1.0 + exp(2.0 * min(abs(v), 10.0)));
+    return keep(v, with_sign(select(far, v * near + v, abs(v) < 0.6), v));
 }
 
-fn log1p_exp(v: f32) -> f32 {
-    return max(v, 0.0) + log(1.0 + exp(-abs(v)));
+const GELU_1: f32 = 1.5957691;   // 2 sqrt(2 / pi)
+const GELU_3: f32 = 0.071354816; // 2 sqrt(2 / pi) * 0.044715
+
+fn gelu(v: f32) -> f32 {
+    let w = max(v, -20.0);
+    return keep(v, w * logistic(w * (GELU_1 + GELU_3 * w * w)));
 }
 
-const GELU: f32 = 0.7978845608028654; // sqrt(2 / pi)
+fn gelu_derivative(v: f32) -> f32 {
+    let w = clamp(v, -20.0, 20.0);
+    let u = w * (GELU_1 + GELU_3 * w * w);
+    let s = logistic(u);
+    return keep(v, s + w * s * logistic(-u) * (GELU_1 + 3.0 * GELU_3 * w * w));
+}
+
+// tanh(softplus(v)) = n / (n + 2) with n = (1 + e^v)^2 - 1.
+fn mish(v: f32) -> f32 {
+    let w = max(v, -110.0);
+    let e = exp(min(w, 20.0));
+    let n = e * (e + 2.0);
+    return w * (n / (n + 2.0));
+}
+
+fn mish_derivative(v: f32) -> f32 {
+    let w = clamp(v, -110.0, 20.0);
+    let e = exp(w);
+    let n = e * (e + 2.0);
+    return n / (n + 2.0) + w * (4.0 * e * (1.0 + e) / ((n + 2.0) * (n + 2.0)));
+}
 
 fn f(v: f32) -> f32 {
     switch OP {
         case 0u: { return -v; }                                                  // neg
         case 1u: { return exp(v); }                                              // exp
-        case 2u: { return log(v); }                                              // log
         case 3u: { return sqrt(v); }                                             // sqrt
         case 4u: { return abs(v); }                                              // abs
         case 5u: { return select(v, 0.0, v <= 0.0 && !nan_bits(v)); }            // relu
@@ -60,34 +99,31 @@ fn f(v: f32) -> f32 {
         case 9u: { return v * v; }                                               // square
         case 10u: { return 1.0 / v; }                                            // reciprocal
         case 11u: { return p.a * v + p.b; }                                      // affine
-        case 12u: { return log1p_exp(v); }                                       // softplus
-        case 13u: { return select(v, p.a * (exp(v) - 1.0), v < 0.0); }           // elu
         case 14u: { return select(v, p.a * v, v < 0.0); }                        // leaky_relu
-        case 15u: { return 0.5 * v * (1.0 + safe_tanh(GELU * (v + 0.044715 * v * v * v))); } // gelu
-        case 16u: { return sin(v); }                                             // sin
-        case 17u: { return cos(v); }                                             // cos
-        case 18u: { return select(clamp(v, p.a, p.b), v, nan_bits(v)); }         // clip
-        default: { return powr(v, p.a); }                                        // pow
+        case 15u: { return gelu(v); }                                            // gelu
+        case 18u: { return keep(v, min(max(v, p.a), p.b)); }                     // clip
+        case 26u: { return keep(v, with_sign(ceil(v), v)); }                     // ceil
+        case 27u: { return keep(v, with_sign(floor(v), v)); }                    // floor
+        case 28u: { return keep(v, with_sign(round(v), v)); }                    // round
+        case 29u: { return keep(v, with_sign(trunc(v), v)); }                    // trunc
+        case 30u: { return keep(v, sign(v)); }                                   // sign
+        case 36u: { return keep(v, 1.0 / sqrt(v)); }                             // rsqrt
+        case 39u: { return keep(v, clamp(v, 0.0, 6.0)); }                        // relu6
+        case 42u: { return keep(v, clamp(p.a * v + p.b, 0.0, 1.0)); }            // hard_sigmoid
+        case 43u: { return keep(v, select(select(v * (v + 3.0) / 6.0, v, v >= 3.0), 0.0, v <= -3.0)); } // hard_swish
+        case 44u: { return keep(v, mish(v)); }                                   // mish
+        case 45u: { return keep(v, select(with_sign(1.0, v), v / (1.0 + abs(v)), finite(v))); } // softsign
+        case 47u: { return keep(v, select(v, 0.0, v <= p.a)); }                  // thresholded_relu
+        default: { return keep(v, select(select(0.0, v - p.a, v > p.b), v + p.a, v < -p.b)); } // shrink
     }
-}
-
-// v to the power a. WGSL leaves pow of a negative base open; whole exponents are defined here.
-fn powr(v: f32, a: f32) -> f32 {
-    let whole = floor(a) == a;
-    let magnitude = pow(abs(v), a);
-    let odd = abs(a - 2.0 * floor(a * 0.5)) == 1.0;
-    let signed = select(magnitude, -magnitude, v < 0.0 && odd);
-    let zero_power = select(signed, 1.0, a == 0.0);
-    return select(zero_power, bitcast<f32>(0x7fc00000u | (p.pad & 0u)), v < 0.0 && !whole);
 }
 
 fn df(v: f32) -> f32 {
     switch OP {
         case 0u: { return -1.0; }
         case 1u: { return v; }
-        case 2u: { return 1.0 / v; }
         case 3u: { return 0.5 / v; }
-        case 4u: { return sign(v); }
+        case 4u: { return keep(v, sign(v)); }
         case 5u: { return select(0.0, 1.0, v > 0.0 || nan_bits(v)); }
         case 6u: { return v * (1.0 - v); }
         case 7u: { return 1.0 - v * v; }
@@ -95,17 +131,18 @@ fn df(v: f32) -> f32 {
         case 9u: { return 2.0 * v; }
         case 10u: { return -v * v; }
         case 11u: { return p.a; }
-        case 12u: { return logistic(v); }
-        case 13u: { return select(1.0, p.a * exp(v), v < 0.0); }
         case 14u: { return select(1.0, p.a, v < 0.0); }
-        case 15u: {
-            let t = safe_tanh(GELU * (v + 0.044715 * v * v * v));
-            return 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * GELU * (1.0 + 0.134145 * v * v);
-        }
-        case 16u: { return cos(v); }
-        case 17u: { return -sin(v); }
+        case 15u: { return gelu_derivative(v); }
         case 18u: { return select(0.0, 1.0, v >= p.a && v <= p.b); }
-        default: { return select(p.a * powr(v, p.a - 1.0), 0.0, p.a == 0.0); }
+        case 26u, 27u, 28u, 29u, 30u: { return 0.0; }
+        case 36u: { return -0.5 * v * (v * v); }
+        case 39u: { return select(0.0, 1.0, (v > 0.0 && v < 6.0) || nan_bits(v)); }
+        case 42u: { let y = p.a * v + p.b; return select(0.0, p.a, (y > 0.0 && y < 1.0) || nan_bits(y)); }
+        case 43u: { return keep(v, select(select(v / 3.0 + 0.5, 1.0, v >= 3.0), 0.0, v <= -3.0)); }
+        case 44u: { return keep(v, mish_derivative(v)); }
+        case 45u: { let d = 1.0 / (1.0 + abs(v)); return keep(v, d * d); }
+        case 47u: { return select(0.0, 1.0, v > p.a || nan_bits(v)); }
+        default: { return select(0.0, 1.0, v < -p.b || v > p.b); }
     }
 }
 
@@ -142,7 +179,11 @@ fn unary_forward(
     let i = (group.x + group.y * groups.x) * SIZE + local;
     if i * 4u < p.len {
         let v = load_x(p.x_offset + i * 4u);
-        y[i] = vec4(f(v.x), f(v.y), f(v.z), f(v.w));
+        var r = v;
+        for (var k = 0u; k < 4u; k++) {
+            r[k] = f(v[k]);
+        }
+        y[i] = r;
     }
 }
 
@@ -155,6 +196,10 @@ fn unary_backward(
     let i = (group.x + group.y * groups.x) * SIZE + local;
     if i * 4u < p.len {
         let v = load_x(p.x_offset + i * 4u);
-        dx[i] = load_dy(p.g_offset + i * 4u) * vec4(df(v.x), df(v.y), df(v.z), df(v.w));
+        var r = load_dy(p.g_offset + i * 4u);
+        for (var k = 0u; k < 4u; k++) {
+            r[k] *= df(v[k]);
+        }
+        dx[i] = r;
     }
 }

@@ -17,8 +17,8 @@ use tilegrad::nn::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Pair,
 };
 use tilegrad::nn::{
-    Activation, Adagrad, Adam, AdamW, BinaryCrossentropy, CategoricalCrossentropy, Clip, Lion, MeanSquaredError,
-    Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy,
+    Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, CategoricalCrossentropy, Clip, Lion,
+    MeanSquaredError, Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy,
 };
 use tilegrad::{Device, Padding, Tensor};
 
@@ -194,6 +194,12 @@ fn compile(model: &mut Sequential, case: &Value, rate: Option<f32>) -> Outcome<(
         "Nadam" => with_loss!(
             Nadam::new(lr).betas(beta1, c.float("beta_2", 0.999)).epsilon(epsilon).weight_decay(decay).clip(clip)
         ),
+        "Adamax" => with_loss!(
+            Adamax::new(lr).betas(beta1, c.float("beta_2", 0.999)).epsilon(epsilon).weight_decay(decay).clip(clip)
+        ),
+        "Adadelta" => {
+            with_loss!(Adadelta::new(lr).rho(c.float("rho", 0.95)).epsilon(epsilon).weight_decay(decay).clip(clip))
+        }
         "Lion" => {
             with_loss!(Lion::new(lr).betas(beta1, c.float("beta_2", 0.99)).weight_decay(decay).clip(clip))
         }

@@ -6,9 +6,9 @@ use common::{Lcg, devices, gpu};
 use tilegrad::data::Dataset;
 use tilegrad::nn::layers::{BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
 use tilegrad::nn::{
-    Activation, Adagrad, Adam, AdamW, BinaryCrossentropy, Callback, CategoricalCrossentropy, Clip, DeviceDataset,
-    Epoch, FitOptions, Flow, Initializer, Lion, Loss, MeanSquaredError, Metric, Nadam, RmsProp, Sequential, Sgd,
-    SparseCategoricalCrossentropy, Verbose, one_hot,
+    Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy, Clip,
+    DeviceDataset, Epoch, FitOptions, Flow, Initializer, Lion, Loss, MeanSquaredError, Metric, Nadam, RmsProp,
+    Sequential, Sgd, SparseCategoricalCrossentropy, Verbose, one_hot,
 };
 use tilegrad::{Device, Error, Padding, Result, Tensor};
 
@@ -95,7 +95,9 @@ fn every_optimizer_learns() {
         trained(Adam::new(0.01).amsgrad(true).weight_decay(1e-4)),
         trained(RmsProp::new(0.005)),
         trained(RmsProp::new(0.003).momentum(0.5).centered(true).clip(Clip::Value(0.5))),
+        trained(Adadelta::new(3.0)),
         trained(Adagrad::new(0.05)),
+        trained(Adamax::new(0.01)),
         trained(AdamW::new(0.01)),
         trained(Nadam::new(0.005)),
         trained(Lion::new(0.001).clip(Clip::Norm(1.0))),

@@ -1,43 +1,11 @@
-//! Unary, binary, reductions and movement: gradients, GPU against CPU, strided inputs, error texts.
+//! Binary, reductions and movement: gradients, GPU against CPU, strided inputs, error texts.
 
 mod common;
 
 use common::{check, check_forward, check_with, panic_message, random, spread};
 use tilegrad::{Device, Tensor, Unary};
 
-type One = fn(&Tensor) -> Tensor;
 type Two = fn(&Tensor, &Tensor) -> Tensor;
-
-#[test]
-fn unary_functions() {
-    let any = spread([3, 7], 1);
-    let positive = random([3, 7], 2, 0.3, 2.0);
-    let rows: [(&str, &Tensor, One); 20] = [
-        ("neg", &any, Tensor::neg),
-        ("exp", &any, Tensor::exp),
-        ("log", &positive, Tensor::log),
-        ("sqrt", &positive, Tensor::sqrt),
-        ("abs", &any, Tensor::abs),
-        ("relu", &any, Tensor::relu),
-        ("sigmoid", &any, Tensor::sigmoid),
-        ("tanh", &any, Tensor::tanh),
-        ("swish", &any, Tensor::swish),
-        ("square", &any, Tensor::square),
-        ("reciprocal", &positive, Tensor::reciprocal),
-        ("affine", &any, |x| x.affine(3.0, -1.0)),
-        ("softplus", &any, Tensor::softplus),
-        ("elu", &any, |x| x.elu(0.7)),
-        ("leaky_relu", &any, |x| x.leaky_relu(0.1)),
-        ("gelu", &any, Tensor::gelu),
-        ("sin", &any, Tensor::sin),
-        ("cos", &any, Tensor::cos),
-        ("clip", &any, |x| x.clip(-0.5231, 0.4177)),
-        ("pow", &positive, |x| x.powf(2.5)),
-    ];
-    for (name, x, f) in rows {
-        check_with(name, std::slice::from_ref(x), 1e-3, |x| f(&x[0]));
-    }
-}
 
 #[test]
 fn binary_functions_broadcast() {

@@ -89,6 +89,20 @@ fn bytes_wrap() {
 }
 
 #[test]
+fn signs() {
+    for device in devices() {
+        let x = Tensor::new(&[i32::MIN, -3, 0, 5], [4], &device);
+        assert_eq!(x.neg().to_vec::<i32>().unwrap(), [i32::MIN, 3, 0, -5]);
+        assert_eq!(x.abs().to_vec::<i32>().unwrap(), [i32::MIN, 3, 0, 5]);
+        assert_eq!(x.sign().to_vec::<i32>().unwrap(), [-1, -1, 0, 1]);
+        let x = Tensor::new(&[0u8, 1, 200], [3], &device);
+        assert_eq!(x.neg().to_vec::<u8>().unwrap(), [0, 255, 56]);
+        assert_eq!(x.abs().to_vec::<u8>().unwrap(), [0, 1, 200]);
+        assert_eq!(x.sign().to_vec::<u8>().unwrap(), [0, 1, 1]);
+    }
+}
+
+#[test]
 fn broadcasts_and_reads_views() {
     for device in devices() {
         let x = Tensor::new(&(0..24).collect::<Vec<i32>>(), [2, 3, 4], &device);

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Lcg, devices, panic_and_place, panic_message};
 use tilegrad::ops::optimizer::{
-    AdagradStep, AdamStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep, adagrad_step, adam_step, lion_step,
-    rmsprop_step, sgd_step,
+    AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep,
+    adadelta_step, adagrad_step, adam_step, adamax_step, lion_step, rmsprop_step, sgd_step,
 };
 use tilegrad::ops::pack::pack;
 use tilegrad::{Device, Tensor};
@@ -273,6 +273,48 @@ fn adagrad() {
 }
 
 #[test]
+fn adadelta() {
+    trajectory(
+        "adadelta",
+        2,
+        |w, s, g, _| {
+            let constants = AdadeltaStep { lr: 0.5, rho: 0.9, epsilon: 1e-2, weight_decay: 0.01 };
+            adadelta_step(w, g, &s[0], &s[1], &constants);
+        },
+        |g, e, _| {
+            let rho = f64::from(0.9f32);
+            e[0] -= 0.5 * 0.01 * e[0];
+            e[1] = rho * e[1] + (1.0 - rho) * g * g;
+            let change = ((e[2] + 1e-2) / (e[1] + 1e-2)).sqrt() * g;
+            e[2] = rho * e[2] + (1.0 - rho) * change * change;
+            e[0] -= 0.5 * change;
+        },
+    );
+}
+
+#[test]
+fn adamax() {
+    for epsilon_in_norm in [false, true] {
+        trajectory(
+            &format!("adamax {epsilon_in_norm}"),
+            2,
+            |w, s, g, t| {
+                let (lr, beta1, beta2, epsilon, t) = (0.01, 0.9, 0.99, 0.01, t as u64);
+                let constants = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm, t, weight_decay: 0.0 };
+                adamax_step(w, g, &s[0], &s[1], &constants);
+            },
+            |g, e, t| {
+                let (b1, b2) = (f64::from(0.9f32), f64::from(0.99f32));
+                let [in_norm, after] = if epsilon_in_norm { [0.01, 0.0] } else { [0.0, 0.01] };
+                e[1] = b1 * e[1] + (1.0 - b1) * g;
+                e[2] = (b2 * e[2]).max(g.abs() + in_norm);
+                e[0] -= 0.01 * e[1] / (1.0 - b1.powi(t as i32)) / (e[2] + after);
+            },
+        );
+    }
+}
+
+#[test]
 fn lion() {
     trajectory(
         "lion",
@@ -342,7 +384,7 @@ fn tensors_are_packed_into_an_arena() {
 }
 
 #[test]
-fn nan_passes_through_amsgrad() {
+fn nan_passes_through_maxima() {
     for device in devices() {
         let tensor = || Tensor::zeros([2], &device);
         let (w, m, v, largest) = (tensor(), tensor(), tensor(), tensor());
@@ -354,6 +396,14 @@ fn nan_passes_through_amsgrad() {
         }
         adam_step(&w, &Tensor::ones([2], &device), &m, &v, Some(&largest), &step);
         assert!(largest.to_vec::<f32>().unwrap()[0].is_nan());
+
+        let (w, m, u) = (tensor(), tensor(), tensor());
+        let (lr, beta1, beta2, epsilon) = (0.1, 0.9, 0.999, 1e-7);
+        let step = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 1, weight_decay: 0.0 };
+        adamax_step(&w, &Tensor::new(&[f32::NAN, 1.0], [2], &device), &m, &u, &step);
+        adamax_step(&w, &Tensor::ones([2], &device), &m, &u, &step);
+        let values = u.to_vec::<f32>().unwrap();
+        assert!(values[0].is_nan() && values[1] == 1.0, "{values:?} on {device}");
     }
 }
 

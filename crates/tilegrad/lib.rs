@@ -67,9 +67,9 @@ pub mod prelude {
         AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d,
     };
     pub use tilegrad_nn::{
-        Activation, Adagrad, Adam, AdamW, BinaryCrossentropy, Callback, CategoricalCrossentropy, DeviceDataset,
-        EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Initializer, Layer, Lion, MeanSquaredError,
-        Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
+        Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
+        DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Initializer, Layer, Lion,
+        MeanSquaredError, Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
     };
 }
 

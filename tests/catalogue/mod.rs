@@ -14,6 +14,7 @@ pub mod movement;
 pub mod norm;
 pub mod pool;
 pub mod reduce;
+pub mod training;
 pub mod unary;
 
 use tilegrad::Tensor;
@@ -100,5 +101,6 @@ pub fn families() -> Vec<(&'static str, Vec<Row>)> {
         ("Pooling", pool::rows()),
         ("Normalisation", norm::rows()),
         ("Losses", loss::rows()),
+        ("Updates in place", training::rows()),
     ]
 }

@@ -113,6 +113,11 @@ impl Case<'_> {
         (self.json["rtol"].as_f64().unwrap_or(2e-4), self.json["atol"].as_f64().unwrap_or(2e-5))
     }
 
+    /// Number of the output's axes, as the manifest has it.
+    pub fn output_rank(&self) -> Option<usize> {
+        self.json["shapes"]["out.y"].as_array().map(Vec::len)
+    }
+
     pub fn steps(&self) -> usize {
         self.json["steps"].as_u64().unwrap_or(0) as usize
     }

@@ -1,17 +1,26 @@
 //! Convolution and pooling. Cases have channels first, `(N, C, H, W)` and `(O, C/groups, KH, KW)`; tilegrad has them last.
 
-use tilegrad::{Conv2dOptions, Padding, Tensor, Window};
+use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvOptions, ConvTransposeOptions, Padding, Pooling, Tensor, Window};
 
 use super::case::{Case, Outcome, unsupported};
 
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
-        "conv2d" => conv2d(case),
-        "maxpool2d" | "max_pool2d" => window(case).and_then(|w| over_images(case, |x| x.max_pool2d(&w))),
-        "avgpool2d" | "avg_pool2d" => window(case).and_then(|w| match case.flag("count_include_pad", false) {
-            true => over_images(case, |x| x.avg_pool2d_with_padding(&w)),
-            false => over_images(case, |x| x.avg_pool2d(&w)),
-        }),
+        "conv1d" => conv(case, Tensor::conv1d),
+        "conv2d" => conv(case, Tensor::conv2d),
+        "conv3d" => conv(case, Tensor::conv3d),
+        "depthwise_conv2d" | "depthwise" => depthwise(case),
+        "conv_transpose1d" => conv_transpose(case, Tensor::conv_transpose1d),
+        "conv_transpose2d" => conv_transpose(case, Tensor::conv_transpose2d),
+        "conv_transpose3d" => conv_transpose(case, Tensor::conv_transpose3d),
+        "maxpool1d" | "max_pool1d" => pool(case, Tensor::max_pool1d),
+        "maxpool2d" | "max_pool2d" => pool(case, Tensor::max_pool2d),
+        "maxpool3d" | "max_pool3d" => pool(case, Tensor::max_pool3d),
+        "avgpool1d" | "avg_pool1d" => avg_pool(case, Tensor::avg_pool1d, Tensor::avg_pool1d_with_padding),
+        "avgpool2d" | "avg_pool2d" => avg_pool(case, Tensor::avg_pool2d, Tensor::avg_pool2d_with_padding),
+        "avgpool3d" | "avg_pool3d" => avg_pool(case, Tensor::avg_pool3d, Tensor::avg_pool3d_with_padding),
+        "global_avgpool2d" | "global_avg_pool2d" => global(case, Tensor::mean_axes),
+        "global_maxpool2d" | "global_max_pool2d" => global(case, Tensor::max_axes),
         _ => return None,
     })
 }
@@ -28,8 +37,14 @@ pub fn channels_first(x: &Tensor) -> Tensor {
     x.permute(&[vec![0, rank - 1], (1..rank - 1).collect()].concat())
 }
 
-fn over_images(case: &Case, f: impl Fn(&Tensor) -> Tensor) -> Outcome<Tensor> {
+fn over_images(case: &Case, f: impl FnOnce(&Tensor) -> Tensor) -> Outcome<Tensor> {
     Ok(channels_first(&f(&channels_last(case.input("x")?))))
+}
+
+/// `(O, I, KH, KW)` as `(KH, KW, I, O)`.
+fn kernel(case: &Case) -> Outcome<Tensor> {
+    let w = case.input("w")?;
+    Ok(w.permute(&[(2..w.rank() as isize).collect(), vec![1, 0]].concat()))
 }
 
 /// A number an axis, or one for all.
@@ -41,39 +56,101 @@ fn each<const N: usize>(case: &Case, names: &[&str], default: usize) -> Outcome<
     }
 }
 
-fn padding(case: &Case) -> Outcome<Padding> {
-    match case.text("pads", "").to_lowercase().as_str() {
+fn padding<const N: usize>(case: &Case) -> Outcome<Padding<N>> {
+    let name = if case.has_attribute("padding") { "padding" } else { "pads" };
+    match case.text(name, "").to_lowercase().as_str() {
         "same" | "same_upper" => return Ok(Padding::Same),
+        "same_lower" => return Ok(Padding::SameLower),
         "valid" => return Ok(Padding::Valid),
         _ => {}
     }
-    match case.pairs("pads") {
+    match case.pairs(name) {
+        None if case.has_attribute(name) => unsupported(format!("{name} of another form")),
         None => Ok(Padding::Valid),
-        Some(pairs) if pairs.iter().flatten().any(|&v| v < 0) => unsupported("negative pads"),
+        Some(pairs) if pairs.iter().flatten().any(|&v| v < 0) => unsupported("negative padding"),
         Some(pairs) => {
             let pairs: Vec<[usize; 2]> = pairs.iter().map(|p| p.map(|v| v as usize)).collect();
-            pairs.try_into().map(Padding::Explicit).or_else(|_| unsupported("pads of other axes"))
+            pairs.try_into().map(Padding::Explicit).or_else(|_| unsupported(format!("{name} of other axes")))
         }
     }
 }
 
-fn window(case: &Case) -> Outcome<Window> {
-    let size = each(case, &["kernel", "kernel_size", "window"], 1)?;
-    // As in ONNX, windows are next to each other only where the case says so.
-    let (stride, dilation) = (each(case, &["strides", "stride"], 1)?, each(case, &["dilations", "dilation"], 1)?);
-    Ok(Window { size, stride, dilation, padding: padding(case)? })
-}
-
-/// Kernels `(O, C/groups, KH, KW)` as `(KH, KW, C/groups, O)`.
-fn conv2d(case: &Case) -> Outcome<Tensor> {
+fn options<const N: usize>(case: &Case, groups: usize) -> Outcome<ConvOptions<N>> {
     case.ignore(&["layout"]);
-    let options = Conv2dOptions {
+    Ok(ConvOptions {
         stride: each(case, &["strides", "stride"], 1)?,
         dilation: each(case, &["dilations", "dilation"], 1)?,
         padding: padding(case)?,
-        groups: case.int("groups", 1) as usize,
-        ..Conv2dOptions::default()
+        groups,
+        activation: None,
+        algorithm: ConvAlgorithm::Auto,
+    })
+}
+
+fn conv<const N: usize>(
+    case: &Case,
+    f: fn(&Tensor, &Tensor, Option<&Tensor>, &ConvOptions<N>) -> Tensor,
+) -> Outcome<Tensor> {
+    let (w, options) = (kernel(case)?, options(case, case.int("groups", 1) as usize)?);
+    over_images(case, |x| f(x, &w, case.optional(&["b"]), &options))
+}
+
+/// Kernels `(C * M, 1, KH, KW)` as `(KH, KW, C, M)`.
+fn depthwise(case: &Case) -> Outcome<Tensor> {
+    case.ignore(&["groups"]);
+    let options: Conv2dOptions = options(case, 1)?;
+    let (w, channels) = (case.input("w")?, case.input("x")?.shape()[1]);
+    let w = w.reshape([channels, w.shape()[0] / channels, w.shape()[2], w.shape()[3]]).permute(&[2, 3, 0, 1]);
+    over_images(case, |x| x.depthwise_conv2d(&w, case.optional(&["b"]), &options))
+}
+
+/// Kernels `(C, O/groups, KH, KW)` as `(KH, KW, O/groups, C)`.
+fn conv_transpose<const N: usize>(
+    case: &Case,
+    f: fn(&Tensor, &Tensor, Option<&Tensor>, &ConvTransposeOptions<N>) -> Tensor,
+) -> Outcome<Tensor> {
+    case.ignore(&["layout"]);
+    let output_size =
+        case.sizes("output_shape").and_then(|shape| shape[shape.len().saturating_sub(N)..].try_into().ok());
+    let output_padding = match case.has_attribute("output_padding") {
+        true => Some(each(case, &["output_padding"], 0)?),
+        false => Some([0; N]),
     };
-    let w = case.input("w")?.permute(&[2, 3, 1, 0]);
-    over_images(case, |x| x.conv2d(&w, case.optional(&["b"]), &options))
+    let options = ConvTransposeOptions {
+        stride: each(case, &["strides", "stride"], 1)?,
+        dilation: each(case, &["dilations", "dilation"], 1)?,
+        padding: padding(case)?,
+        output_padding: output_padding.filter(|_| output_size.is_none()),
+        output_size,
+        groups: case.int("groups", 1) as usize,
+        activation: None,
+    };
+    let w = kernel(case)?;
+    over_images(case, |x| f(x, &w, case.optional(&["b"]), &options))
+}
+
+fn pooling<const N: usize>(case: &Case) -> Outcome<Pooling<N>> {
+    // As in JAX and ONNX, windows are a step of one apart unless the case says otherwise.
+    let (stride, dilation) = (each(case, &["strides", "stride"], 1)?, each(case, &["dilations", "dilation"], 1)?);
+    let size = each(case, &["kernel", "kernel_size", "window"], 1)?;
+    let window = Window { size, stride, dilation, padding: padding(case)? };
+    Ok(Pooling { window, ceil: case.flag("ceil_mode", false) })
+}
+
+fn pool<const N: usize>(case: &Case, f: fn(&Tensor, Pooling<N>) -> Tensor) -> Outcome<Tensor> {
+    let pooling = pooling(case)?;
+    over_images(case, |x| f(x, pooling))
+}
+
+/// `with_padding` counts it as zeros.
+fn avg_pool<const N: usize>(
+    case: &Case,
+    without_padding: fn(&Tensor, Pooling<N>) -> Tensor,
+    with_padding: fn(&Tensor, Pooling<N>) -> Tensor,
+) -> Outcome<Tensor> {
+    pool(case, if case.flag("count_include_pad", false) { with_padding } else { without_padding })
+}
+
+fn global(case: &Case, f: fn(&Tensor, &[isize], bool) -> Tensor) -> Outcome<Tensor> {
+    Ok(f(case.input("x")?, &[-2, -1], case.flag("keepdims", true)))
 }

@@ -1,6 +1,6 @@
 //! Optimizers of optax, step by step. What a configuration leaves out has optax's default.
 
-use tilegrad::nn::{Adagrad, Adam, AdamW, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd};
+use tilegrad::nn::{Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd};
 use tilegrad::{Device, Tensor, no_grad};
 
 use super::case::{Case, Fault, Outcome, Stored, failed, unsupported};
@@ -44,7 +44,10 @@ fn build(case: &Case) -> Outcome<Box<dyn Optimizer>> {
     let betas = |second| (float(&["b1", "beta1"], 0.9), float(&["b2", "beta2"], second));
     let decay = |default| float(&["weight_decay", "wd"], default);
     let momentum = case.maybe_float("momentum");
-    let clip = match ["clip", "clip_norm", "global_norm", "max_norm"].iter().find_map(|n| case.maybe_float(n)) {
+    let clip = match ["clip", "clip_norm", "clip_global_norm", "global_norm", "max_norm"]
+        .iter()
+        .find_map(|n| case.maybe_float(n))
+    {
         None => Clip::None,
         Some(limit) if case.has_attribute("clip") => Clip::Value(limit),
         Some(limit) => Clip::GlobalNorm(limit),
@@ -52,9 +55,10 @@ fn build(case: &Case) -> Outcome<Box<dyn Optimizer>> {
     let name = case.name().strip_prefix("opt_").unwrap_or(case.name());
     // A name may say what is special about the configuration: `adam_clipped`, `rmsprop_centered`.
     let word = name.split('_').next().unwrap_or(name);
+    let named = |part: &str| name.contains(part);
     Ok(match word {
         "sgd" | "momentum" | "nesterov" => {
-            let nesterov = case.flag("nesterov", word == "nesterov");
+            let nesterov = case.flag("nesterov", named("nesterov"));
             let sgd = Sgd::new(rate).momentum(momentum.unwrap_or(0.0)).nesterov(nesterov);
             Box::new(sgd.weight_decay(decay(0.0)).clip(clip))
         }
@@ -62,8 +66,8 @@ fn build(case: &Case) -> Outcome<Box<dyn Optimizer>> {
             let (b1, b2) = betas(0.999);
             let adam = Adam::new(rate).betas(b1, b2).epsilon(float(&["eps", "epsilon"], 1e-8));
             let adam = adam.epsilon_in_root(float(&["eps_root"], 0.0)).correction(Correction::OfMoments);
-            let adam = adam.amsgrad(case.flag("amsgrad", word == "amsgrad")).weight_decay(decay(0.0)).clip(clip);
-            match case.flag("nesterov", false) {
+            let adam = adam.amsgrad(case.flag("amsgrad", named("amsgrad"))).weight_decay(decay(0.0)).clip(clip);
+            match case.flag("nesterov", named("nesterov")) {
                 true => Box::new(nadam(case, rate, (b1, b2), decay(0.0), clip)?),
                 false => Box::new(adam),
             }
@@ -71,7 +75,7 @@ fn build(case: &Case) -> Outcome<Box<dyn Optimizer>> {
         "adamw" => {
             let (b1, b2) = betas(0.999);
             let adam = AdamW::new(rate).betas(b1, b2).epsilon(float(&["eps", "epsilon"], 1e-8));
-            let adam = adam.correction(Correction::OfMoments).amsgrad(case.flag("amsgrad", false));
+            let adam = adam.correction(Correction::OfMoments).amsgrad(case.flag("amsgrad", named("amsgrad")));
             Box::new(adam.weight_decay(decay(1e-4)).clip(clip))
         }
         "nadam" => {
@@ -88,15 +92,26 @@ fn build(case: &Case) -> Outcome<Box<dyn Optimizer>> {
                 .epsilon(float(&["eps", "epsilon"], 1e-8))
                 .epsilon_in_root(case.flag("eps_in_sqrt", true))
                 .initial_velocity(float(&["initial_scale"], 0.0))
-                .centered(case.flag("centered", false))
+                .centered(case.flag("centered", named("centered")))
                 .momentum(momentum.unwrap_or(0.0))
-                .nesterov(case.flag("nesterov", false));
+                .nesterov(case.flag("nesterov", named("nesterov")));
             Box::new(rmsprop.weight_decay(decay(0.0)).clip(clip))
         }
         "adagrad" => {
             let initial = float(&["initial_accumulator", "initial_accumulator_value"], 0.1);
             let adagrad = Adagrad::new(rate).initial_accumulator(initial).epsilon(float(&["eps", "epsilon"], 1e-7));
             Box::new(adagrad.weight_decay(decay(0.0)).clip(clip))
+        }
+        "adadelta" => {
+            // Weight decay is part of the gradient there.
+            let adadelta =
+                Adadelta::new(rate).rho(float(&["rho", "decay"], 0.9)).epsilon(float(&["eps", "epsilon"], 1e-6));
+            Box::new(adadelta.clip(clip))
+        }
+        "adamax" => {
+            let (b1, b2) = betas(0.999);
+            let adamax = Adamax::new(rate).betas(b1, b2).epsilon(float(&["eps", "epsilon"], 1e-8));
+            Box::new(adamax.epsilon_in_norm(true).weight_decay(decay(0.0)).clip(clip))
         }
         "lion" => {
             let (b1, b2) = betas(0.99);

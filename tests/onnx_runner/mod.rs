@@ -18,6 +18,7 @@ pub mod case;
 pub mod compare;
 pub mod conv;
 pub mod elementwise;
+pub mod fixture;
 pub mod indexing;
 pub mod layout;
 pub mod logic;

@@ -57,7 +57,7 @@ pub use losses::{
 };
 pub use metrics::Metric;
 pub use model::{LayerEntry, Sequential};
-pub use optimizers::{Adagrad, Adam, AdamW, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd};
+pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd};
 pub use param::Param;
 pub use progress::Verbose;
 pub use summary::{Summary, SummaryRow};

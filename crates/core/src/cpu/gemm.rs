@@ -71,4 +71,8 @@ pub(crate) fn gemm(
             parallelism,
         );
     }
+    if k <= 2 && !accumulate {
+        // Such products don't start from zero in the crate, so -0.0 comes out where a sum gives 0.0.
+        y.chunks_mut(y_stride).take(m).for_each(|row| row[..n].iter_mut().for_each(|y| *y += 0.0));
+    }
 }

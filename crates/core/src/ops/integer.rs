@@ -212,6 +212,27 @@ pub(super) fn integers(op: Integer, name: &str, lhs: &Tensor, rhs: &Tensor) -> T
     }
 }
 
+/// A number in the type of `x`.
+fn number(x: &Tensor, value: i32) -> Tensor {
+    Tensor::new(&[value], [], x.device()).cast(x.dtype())
+}
+
+/// `-x`, which wraps.
+pub(super) fn neg(x: &Tensor) -> Tensor {
+    number(x, 0).sub(x)
+}
+
+/// `|x|`; the smallest `i32` stays what it is.
+pub(super) fn abs(x: &Tensor) -> Tensor {
+    if x.dtype() == DType::I32 { x.maximum(&neg(x)) } else { x.clone() }
+}
+
+/// -1, 0 or 1.
+pub(super) fn sign(x: &Tensor) -> Tensor {
+    let y = x.minimum(&number(x, 1));
+    if x.dtype() == DType::I32 { y.maximum(&number(x, -1)) } else { y }
+}
+
 /// Bits of integers. Both operands have one type.
 impl Tensor {
     /// Bits that are set in both.

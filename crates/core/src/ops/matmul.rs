@@ -137,33 +137,58 @@ impl Op for MatMul {
     }
 }
 
-/// The shape of a matrix product of batches of matrices.
+/// The batch axes of a product and its shape. An operand of one axis is a row on the left and a column on the right, whose
+/// axis of length 1 the product doesn't have.
 fn product_shape(a: &Shape, b: &Shape) -> Result<(Shape, Shape), ShapeError> {
-    for (name, s) in [("lhs", a), ("rhs", b)] {
-        if s.rank() < 2 {
-            let problem = format!("{name} has {} axes, expected at least 2", s.rank());
-            return Err(ShapeError::new(problem)
+    let (ra, rb) = (a.rank(), b.rank());
+    for (name, rank) in [("lhs", ra), ("rhs", rb)] {
+        if rank == 0 {
+            return Err(ShapeError::new(format!("{name} is a single number"))
                 .operand("lhs", a)
                 .operand("rhs", b)
-                .help("add an axis with `unsqueeze`"));
+                .help("use `mul` to scale"));
         }
     }
-    let (ra, rb) = (a.rank(), b.rank());
-    if a[ra - 1] != b[rb - 2] {
-        let error = ShapeError::new(format!("inner axes differ ({} != {})", a[ra - 1], b[rb - 2]))
+    let inner = rb.saturating_sub(2);
+    if a[ra - 1] != b[inner] {
+        let error = ShapeError::new(format!("inner axes differ ({} != {})", a[ra - 1], b[inner]))
             .operand_axis("lhs", a, ra - 1)
-            .operand_axis("rhs", b, rb - 2);
-        return Err(match (a[ra - 1] == b[rb - 1], a[ra - 2] == b[rb - 2]) {
+            .operand_axis("rhs", b, inner);
+        return Err(match (rb > 1 && a[ra - 1] == b[rb - 1], ra > 1 && a[ra - 2] == b[inner]) {
             (true, _) => error.help("if rhs is stored as (out, in), use rhs.transpose()"),
             (_, true) => error.help("if lhs is stored as (k, m), use lhs.transpose()"),
             _ => error,
         });
     }
-    let batch = Shape::new(&a[..ra - 2]).broadcast(&Shape::new(&b[..rb - 2]));
+    let batch = Shape::new(&a[..ra.saturating_sub(2)]).broadcast(&Shape::new(&b[..inner]));
     let batch =
         batch.map_err(|_| ShapeError::new("batch axes do not broadcast").operand("lhs", a).operand("rhs", b))?;
-    let y: Vec<usize> = batch.iter().copied().chain([a[ra - 2], b[rb - 1]]).collect();
+    let matrix = [&a[ra.saturating_sub(2)..ra - 1], &b[inner + 1..]].concat();
+    let y = [batch.dims(), &matrix].concat();
+    if y.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none() {
+        let problem = format!("a product of {y:?} has more elements than a {}-bit count can hold", usize::BITS);
+        return Err(ShapeError::new(problem).operand("lhs", a).operand("rhs", b));
+    }
     Ok((batch, Shape::new(&y)))
+}
+
+/// What [`Tensor::gemm`] does besides the product. Defaults are 1 and no transposition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GemmOptions {
+    /// Factor of the product.
+    pub alpha: f32,
+    /// Factor of what is added. With 0 it is not looked at, NaN or not.
+    pub beta: f32,
+    /// Whether the left matrix is stored as `(k, m)`.
+    pub transpose_a: bool,
+    /// Whether the right matrix is stored as `(n, k)`.
+    pub transpose_b: bool,
+}
+
+impl Default for GemmOptions {
+    fn default() -> GemmOptions {
+        GemmOptions { alpha: 1.0, beta: 1.0, transpose_a: false, transpose_b: false }
+    }
 }
 
 /// Brings the batch axes of an operand to one, of length 1 where it is the same for the whole batch.
@@ -177,21 +202,66 @@ fn one_batch_axis(x: &Tensor, batch: &Shape) -> Tensor {
 }
 
 impl Tensor {
-    /// The matrix product over the last two axes, `(.., m, k) x (.., k, n) -> (.., m, n)`; axes before them broadcast.
-    /// Transposed operands are read where they lie.
+    /// The matrix product over the last two axes, `(.., m, k) x (.., k, n) -> (.., m, n)`; axes before them broadcast. As in
+    /// numpy, an operand of one axis is a row on the left and a column on the right: `(k) x (.., k, n) -> (.., n)` and
+    /// `(.., m, k) x (k) -> (.., m)`. Transposed operands are read where they lie.
     ///
     /// ```
     /// use tilegrad_core::{Device, Tensor};
     /// let d = Device::cpu();
     /// let a = Tensor::new(&[1.0, 2.0, 3.0, 4.0], [2, 2], &d);
     /// assert_eq!(a.matmul(&a.transpose()).to_vec::<f32>().unwrap(), [5.0, 11.0, 11.0, 25.0]);
+    /// let v = Tensor::new(&[1.0, 10.0], [2], &d);
+    /// assert_eq!(a.matmul(&v).to_vec::<f32>().unwrap(), [21.0, 43.0]);
+    /// assert_eq!(v.matmul(&v).item().unwrap(), 101.0);
     /// ```
     ///
     /// # Panics
-    /// When the inner axes differ or the batch axes don't broadcast.
+    /// When an operand has no axes, the inner axes differ or the batch axes don't broadcast.
     #[track_caller]
     pub fn matmul(&self, rhs: &Tensor) -> Tensor {
         self.product(rhs, None, None)
+    }
+
+    /// `alpha * a b + beta * c` for matrices `a (m, k)` (this one) and `b (k, n)`, either of them transposed if the options say
+    /// so, and `c` of any shape that broadcasts to `(m, n)`.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, GemmOptions, Tensor};
+    /// let d = Device::cpu();
+    /// let a = Tensor::new(&[1.0, 2.0, 3.0, 4.0], [2, 2], &d);
+    /// let c = Tensor::new(&[100.0, 200.0], [2], &d);
+    /// let y = a.gemm(&a, Some(&c), &GemmOptions { alpha: 0.5, transpose_b: true, ..Default::default() });
+    /// assert_eq!(y.to_vec::<f32>().unwrap(), [102.5, 205.5, 105.5, 212.5]);
+    /// ```
+    ///
+    /// # Panics
+    /// When `a` or `b` is no matrix, the inner axes differ, or `c` does not broadcast.
+    #[track_caller]
+    pub fn gemm(&self, b: &Tensor, c: Option<&Tensor>, options: &GemmOptions) -> Tensor {
+        for (name, x) in [("a", self), ("b", b)] {
+            if x.rank() != 2 {
+                let problem = format!("{name} has {} axes, expected 2", x.rank());
+                let error = ShapeError::new(problem).operand("a", self.shape()).operand("b", b.shape());
+                fits::<()>("gemm", Err(error.help("use `matmul` for batches and vectors")));
+            }
+        }
+        let turned = |x: &Tensor, turn: bool| if turn { x.transpose() } else { x.clone() };
+        let (a, b) = (turned(self, options.transpose_a), turned(b, options.transpose_b));
+        let (_, y) = fits("gemm", product_shape(a.shape(), b.shape()));
+        if let Some(c) = c
+            && (c.rank() > 2 || c.shape().broadcast(&y) != Ok(y))
+        {
+            let error = ShapeError::new(format!("c does not broadcast to {y}")).operand("c", c.shape());
+            fits::<()>("gemm", Err(error));
+        }
+        let scaled = |x: &Tensor, by: f32| if by == 1.0 { x.clone() } else { x.affine(by, 0.0) };
+        let c = c.filter(|_| options.beta != 0.0).map(|c| scaled(c, options.beta));
+        match c {
+            Some(c) if options.alpha == 1.0 && c.shape()[..] == y[1..] => a.product(&b, Some(&c), None),
+            Some(c) => scaled(&a.matmul(&b), options.alpha).add(&c),
+            None => scaled(&a.matmul(&b), options.alpha),
+        }
     }
 
     /// A dense layer: `act(x w + bias)` in one kernel. Shapes `x (.., in)`, `w (in, out)`, `bias (out)`.
@@ -202,24 +272,35 @@ impl Tensor {
     #[track_caller]
     pub fn linear(&self, w: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
         assert_eq!(w.rank(), 2, "linear: weights have shape {}, expected (in, out)", w.shape());
-        if self.rank() == 1 {
-            return self.unsqueeze(0).linear(w, bias, activation).squeeze(0);
-        }
         self.product(w, bias, activation)
     }
 
     #[track_caller]
     fn product(&self, rhs: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
         let (batch, shape) = fits("matmul", product_shape(self.shape(), rhs.shape()));
-        gemm::check_epilogue("matmul", shape[shape.rank() - 1], bias, activation);
+        let lhs = if self.rank() == 1 { &self.unsqueeze(0) } else { self };
+        let rhs = if rhs.rank() == 1 { &rhs.unsqueeze(1) } else { rhs };
+        lhs.product_of_matrices(rhs, &batch, bias, activation).reshape(shape)
+    }
+
+    /// The product of operands with at least two axes that fit.
+    #[track_caller]
+    fn product_of_matrices(
+        &self,
+        rhs: &Tensor,
+        batch: &Shape,
+        bias: Option<&Tensor>,
+        activation: Option<Unary>,
+    ) -> Tensor {
+        gemm::check_epilogue("matmul", rhs.shape()[rhs.rank() - 1], bias, activation);
         // One matrix on the right for the whole batch: all rows on the left are one tall matrix.
         let tall = rhs.rank() == 2 && self.rank() > 2;
         let a = match tall {
             true => self.reshape([1, self.shape()[..self.rank() - 1].iter().product(), self.shape()[self.rank() - 1]]),
-            false => one_batch_axis(self, &batch),
+            false => one_batch_axis(self, batch),
         };
-        let w = one_batch_axis(rhs, &batch);
-        let y = match bias {
+        let w = one_batch_axis(rhs, batch);
+        match bias {
             // Empty sums leave only the epilogue, which no product then runs.
             _ if a.shape()[2] == 0 => {
                 let y = apply(MatMul { activation: None }, &[&a, &w]);
@@ -228,7 +309,6 @@ impl Tensor {
             }
             Some(bias) => apply(MatMul { activation }, &[&a, &w, bias]),
             None => apply(MatMul { activation }, &[&a, &w]),
-        };
-        y.reshape(shape)
+        }
     }
 }

@@ -12,12 +12,18 @@
 //! - RMSprop (Hinton 2012): `v = rho * v + (1 - rho) * g^2`, `w -= lr * g / root(v)`; centered, the variance
 //!   `max(v - mean^2, 0)` in place of `v`; with momentum, `s = momentum * s + increment` and `w -= s`.
 //! - Adagrad (Duchi et al. 2011): `v += g^2`, `w -= lr * g / root(v)`.
+//! - Adadelta (Zeiler 2012): `v = rho * v + (1 - rho) * g^2`, `d = root(u) / root(v) * g`,
+//!   `u = rho * u + (1 - rho) * d^2`, `w -= lr * d`.
+//! - Adamax (Kingma and Ba 2015): `m += (1 - beta1) * (g - m)`, `u = max(beta2 * u, |g|)`,
+//!   `w -= lr / (1 - beta1^t) * m / (u + epsilon)`.
 //! - Lion (Chen et al. 2023): `w -= lr * sign(beta1 * m + (1 - beta1) * g)`, `m = beta2 * m + (1 - beta2) * g`.
 
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::OPTIMIZER;
 
-pub use super::optimizer_constants::{AdagradStep, AdamStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep};
+pub use super::optimizer_constants::{
+    AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep,
+};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
@@ -28,7 +34,7 @@ use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["sgd_step", "adam_step", "rmsprop_step", "adagrad_step", "lion_step"],
+    names: &["sgd_step", "adam_step", "rmsprop_step", "adagrad_step", "adadelta_step", "adamax_step", "lion_step"],
     differentiable: false,
     kernels: &[KernelInfo {
         shader: &OPTIMIZER,
@@ -43,6 +49,8 @@ pub(super) static INFO: OpInfo = OpInfo {
             "rmsprop_centered_step",
             "rmsprop_centered_momentum_step",
             "adagrad_step",
+            "adadelta_step",
+            "adamax_step",
             "lion_step",
         ],
         headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
@@ -90,6 +98,8 @@ enum Formula {
     RmspropCentered,
     RmspropCenteredMomentum,
     Adagrad,
+    Adadelta,
+    Adamax,
     Lion,
 }
 
@@ -105,6 +115,8 @@ impl Op for Step {
             Formula::Sgd | Formula::SgdMomentum => "sgd_step",
             Formula::Adam | Formula::AdamAmsgrad => "adam_step",
             Formula::Adagrad => "adagrad_step",
+            Formula::Adadelta => "adadelta_step",
+            Formula::Adamax => "adamax_step",
             Formula::Lion => "lion_step",
             _ => "rmsprop_step",
         }
@@ -155,6 +167,17 @@ impl Op for Step {
             *v += g * g;
             -(lr * g) / root(*v)
         };
+        let adadelta = |g: f32, v: &mut f32, u: &mut f32| {
+            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            let change = -(root(*u) / root(*v) * g);
+            *u = beta2 * *u + (1.0 - beta2) * change * change;
+            lr * change
+        };
+        let adamax = |g: f32, m: &mut f32, u: &mut f32| {
+            *m += (g - *m) * (1.0 - beta1);
+            *u = maximum(beta2 * *u, g.abs() + p.epsilon_in_root);
+            -(*m * lr) / (*u + p.epsilon)
+        };
         let lion = |g: f32, m: &mut f32| {
             let direction = beta1 * *m + (1.0 - beta1) * g;
             *m = beta2 * *m + (1.0 - beta2) * g;
@@ -179,6 +202,8 @@ impl Op for Step {
                 each([w, v, mean, s], g, |g, [w, v, mean, s]| *w = moved(*w, go_on(s, rmsprop(g, v, Some(mean)))));
             }
             (Formula::Adagrad, [w, v]) => each([w, v], g, |g, [w, v]| *w = moved(*w, adagrad(g, v))),
+            (Formula::Adadelta, [w, v, u]) => each([w, v, u], g, |g, [w, v, u]| *w = moved(*w, adadelta(g, v, u))),
+            (Formula::Adamax, [w, m, u]) => each([w, m, u], g, |g, [w, m, u]| *w = moved(*w, adamax(g, m, u))),
             (Formula::Lion, [w, m]) => each([w, m], g, |g, [w, m]| *w = moved(*w, lion(g, m))),
             (formula, y) => unreachable!("{formula:?} with {} outputs", y.len()),
         }
@@ -355,6 +380,40 @@ pub fn rmsprop_step(
 pub fn adagrad_step(params: &Tensor, grads: &Tensor, v: &Tensor, s: &AdagradStep) {
     let constants = Params { lr: s.lr, decay: s.lr * s.weight_decay, ..Params::default() };
     step(Formula::Adagrad, constants.with_epsilon(s.epsilon, s.epsilon_in_root), params, grads, &[Some(v)]);
+}
+
+/// One step of Adadelta: updates `params`, the mean square `v` of the gradients and `u` of the changes.
+///
+/// # Panics
+/// As [`sgd_step`].
+#[track_caller]
+pub fn adadelta_step(params: &Tensor, grads: &Tensor, v: &Tensor, u: &Tensor, s: &AdadeltaStep) {
+    let constants = Params {
+        lr: s.lr,
+        beta2: s.rho,
+        epsilon_in_root: s.epsilon,
+        decay: s.lr * s.weight_decay,
+        ..Params::default()
+    };
+    step(Formula::Adadelta, constants, params, grads, &[Some(v), Some(u)]);
+}
+
+/// One step of Adamax: updates `params`, the mean gradient `m`, and `u`, the largest gradient, which fades.
+///
+/// # Panics
+/// As [`sgd_step`].
+#[track_caller]
+pub fn adamax_step(params: &Tensor, grads: &Tensor, m: &Tensor, u: &Tensor, s: &AdamaxStep) {
+    let (of_mean, _) = Nesterov::No.factors(s.beta1.into(), s.t);
+    let constants = Params {
+        lr: (f64::from(s.lr) * of_mean) as f32,
+        beta1: s.beta1,
+        beta2: s.beta2,
+        decay: s.lr * s.weight_decay,
+        ..Params::default()
+    };
+    let constants = constants.with_epsilon(s.epsilon, s.epsilon_in_norm);
+    step(Formula::Adamax, constants, params, grads, &[Some(m), Some(u)]);
 }
 
 /// One step of Lion: updates `params` and the mean gradient `m`. A weight whose direction is 0 stays.

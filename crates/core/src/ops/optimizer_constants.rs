@@ -133,6 +133,39 @@ pub struct AdagradStep {
     pub weight_decay: f32,
 }
 
+/// Constants of [`adadelta_step`](super::optimizer::adadelta_step).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdadeltaStep {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the mean squares.
+    pub rho: f32,
+    /// Added under both roots.
+    pub epsilon: f32,
+    /// Decay of the weights in a step, as a multiple of the learning rate.
+    pub weight_decay: f32,
+}
+
+/// Constants of [`adamax_step`](super::optimizer::adamax_step).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamaxStep {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the mean gradient.
+    pub beta1: f32,
+    /// Decay of the largest gradient.
+    pub beta2: f32,
+    /// Against division by 0.
+    pub epsilon: f32,
+    /// Whether `epsilon` is added to each gradient's size before it is compared with the largest, as in PyTorch and optax,
+    /// or to the largest one, as in Keras.
+    pub epsilon_in_norm: bool,
+    /// Number of this step, from 1. With 0, the mean is not corrected for starting at 0.
+    pub t: u64,
+    /// Decay of the weights in a step, as a multiple of the learning rate.
+    pub weight_decay: f32,
+}
+
 /// Constants of [`lion_step`](super::optimizer::lion_step).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LionStep {

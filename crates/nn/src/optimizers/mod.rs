@@ -3,9 +3,11 @@
 //! All weights lie in one flat arena, and so do their gradients and each of the optimizer's moments: a step is one kernel
 //! over the arenas, and hyper-parameters are that kernel's parameters, so that changing them costs nothing.
 
+mod adadelta;
 mod adagrad;
 mod adam;
 mod adam_w;
+mod adamax;
 mod clip;
 mod lion;
 mod nadam;
@@ -14,9 +16,11 @@ mod sgd;
 
 use std::fmt::Debug;
 
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adam_w::AdamW;
+pub use adamax::Adamax;
 pub use clip::Clip;
 pub use lion::Lion;
 pub use nadam::Nadam;

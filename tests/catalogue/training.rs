@@ -1,0 +1,89 @@
+//! What updates tensors in place: optimizer steps, running statistics, packed gradients. Each row works on fresh copies and
+//! returns what was updated.
+
+use tilegrad::Tensor;
+use tilegrad::ops::batch_norm::update_running;
+use tilegrad::ops::optimizer::{
+    AdagradStep, AdamStep, LionStep, RmspropStep, SgdStep, adagrad_step, adam_step, lion_step, rmsprop_step, sgd_step,
+};
+use tilegrad::ops::pack::pack;
+
+use super::{Row, row};
+use crate::common::random;
+
+/// Weights and gradients.
+fn two() -> Vec<Tensor> {
+    vec![random([30], 41, -1.0, 1.0), random([30], 42, -1.0, 1.0)]
+}
+
+/// Something to update: a copy that no tape knows.
+fn fresh(x: &Tensor) -> Tensor {
+    x.detach().affine(1.0, 0.0)
+}
+
+fn state(x: &Tensor) -> Tensor {
+    Tensor::full(0.25, x.shape(), x.device())
+}
+
+fn sgd(x: &[Tensor]) -> Tensor {
+    let (w, velocity) = (fresh(&x[0]), state(&x[0]));
+    sgd_step(&w, &x[1], Some(&velocity), &SgdStep { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.01 });
+    w.add(&velocity)
+}
+
+fn adam(x: &[Tensor]) -> Tensor {
+    let (w, m, v, largest) = (fresh(&x[0]), state(&x[0]), state(&x[0]), state(&x[0]));
+    adam_step(&w, &x[1], &m, &v, Some(&largest), &AdamStep { t: 3, weight_decay: 0.01, ..AdamStep::default() });
+    w.add(&m).add(&v).add(&largest)
+}
+
+fn rmsprop(x: &[Tensor]) -> Tensor {
+    let (w, v, mean, momentum) = (fresh(&x[0]), state(&x[0]), Tensor::zeros(x[0].shape(), x[0].device()), state(&x[0]));
+    let rule = RmspropStep {
+        lr: 0.01,
+        rho: 0.9,
+        momentum: 0.5,
+        nesterov: false,
+        epsilon: 1e-7,
+        epsilon_in_root: true,
+        weight_decay: 0.0,
+    };
+    rmsprop_step(&w, &x[1], &v, Some(&mean), Some(&momentum), &rule);
+    w.add(&v).add(&mean).add(&momentum)
+}
+
+fn adagrad(x: &[Tensor]) -> Tensor {
+    let (w, v) = (fresh(&x[0]), state(&x[0]));
+    adagrad_step(&w, &x[1], &v, &AdagradStep { lr: 0.1, epsilon: 1e-7, epsilon_in_root: true, weight_decay: 0.0 });
+    w.add(&v)
+}
+
+fn lion(x: &[Tensor]) -> Tensor {
+    let (w, m) = (fresh(&x[0]), state(&x[0]));
+    lion_step(&w, &x[1], &m, &LionStep { lr: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.01 });
+    w.add(&m)
+}
+
+fn packed(x: &[Tensor]) -> Tensor {
+    let arena = Tensor::zeros([100], x[0].device());
+    pack(&[&x[0], &x[1]], &arena, &[4, 64]);
+    arena
+}
+
+fn running(x: &[Tensor]) -> Tensor {
+    let mean = fresh(&x[0]);
+    update_running(&mean, &x[1], 0.99);
+    mean
+}
+
+pub fn rows() -> Vec<Row> {
+    vec![
+        row("sgd_step", two(), sgd).constant(&["sgd_step"]).onnx(&["Momentum"]),
+        row("adam_step", two(), adam).constant(&["adam_step"]).onnx(&["Adam"]),
+        row("rmsprop_step", two(), rmsprop).constant(&["rmsprop_step"]),
+        row("adagrad_step", two(), adagrad).constant(&["adagrad_step"]).onnx(&["Adagrad"]),
+        row("lion_step", two(), lion).constant(&["lion_step"]),
+        row("pack", two(), packed).constant(&["pack"]),
+        row("update_running", two(), running).constant(&["update_running"]),
+    ]
+}
