@@ -15,7 +15,7 @@ pub fn run(node: &Node) -> Option<Outcome<Vec<Value>>> {
         "CumProd" => scan(node, Tensor::cumprod_with),
         "CumSum" => scan(node, Tensor::cumsum_with),
         "ReduceL1" => reduce(node, |x, axes, keepdims| absolute(x).sum_axes(axes, keepdims)),
-        "ReduceL2" => reduce_float(node, Tensor::l2_norm_axes),
+        "ReduceL2" => reduce(node, l2_norm),
         "ReduceLogSum" => reduce_float(node, |x, axes, keepdims| x.sum_axes(axes, keepdims).log()),
         "ReduceLogSumExp" => reduce_float(node, Tensor::logsumexp_axes),
         "ReduceMax" => extreme(node, Extreme::Max),
@@ -56,6 +56,14 @@ fn absolute(x: &Tensor) -> Tensor {
         DType::F32 => x.abs(),
         DType::I32 => x.maximum(&x.sub(x).sub(x)),
         DType::U32 | DType::U8 | DType::Bool => x.clone(),
+    }
+}
+
+/// Of integers as a root of their sum of squares, which is exact where the result is a whole number.
+fn l2_norm(x: &Tensor, axes: &[isize], keepdims: bool) -> Tensor {
+    match x.dtype() {
+        DType::F32 => x.l2_norm_axes(axes, keepdims),
+        _ => x.sum_square_axes(axes, keepdims).cast(DType::F32).sqrt(),
     }
 }
 

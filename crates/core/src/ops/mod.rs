@@ -23,11 +23,15 @@ mod gather_nd;
 mod gemm;
 mod integer;
 mod join;
+pub mod local_response_norm;
+pub mod losses;
 mod lp_pool2d;
 pub mod matmul;
 mod max_pool2d;
 mod max_unpool;
 pub mod movement;
+pub mod nll_loss;
+mod norm;
 pub mod optimizer;
 mod optimizer_constants;
 pub mod pack;
@@ -39,6 +43,7 @@ mod ranges;
 pub mod reduce;
 mod resample;
 pub mod resize;
+pub mod running_statistics;
 pub mod scatter;
 mod select;
 pub mod softmax;
@@ -134,6 +139,7 @@ pub static ALL: &[&OpInfo] = &[
     &max_pool2d::INFO,
     &max_unpool::INFO,
     &movement::INFO,
+    &nll_loss::INFO,
     &optimizer::INFO,
     &pack::INFO,
     &pool2d::INFO,
