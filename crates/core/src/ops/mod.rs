@@ -50,6 +50,7 @@ pub mod softmax;
 mod sort;
 mod statistics;
 mod tile;
+mod triangle;
 pub mod unary;
 mod unary_curve;
 mod unary_methods;
