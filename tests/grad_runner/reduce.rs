@@ -1,7 +1,6 @@
 //! Reductions along axes, and what runs along one.
 
-use tilegrad::Tensor;
-use tilegrad::ops::cumulative::ScanOptions;
+use tilegrad::{ScanOptions, Tensor};
 
 use super::case::{Case, Outcome};
 
