@@ -82,6 +82,7 @@ shaders! {
     GATHER_ND = "gather_nd", "Positions on several axes as one.";
     JOIN = "join", "Parts of bytes side by side.";
     GATHER = "gather", "Rows and images by index, and one-hot rows.";
+    NLL_LOSS = "nll_loss", "Negative log-likelihood of classes and its derivative.";
     OPTIMIZER = "optimizer", "Optimizer steps over flat arenas.";
     PACK = "pack", "Tensors copied to their places in an arena.";
     LP_POOL2D = "lp_pool2d", "Norms of image windows.";

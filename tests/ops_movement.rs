@@ -269,3 +269,25 @@ fn numbers_in_a_row() {
         assert_eq!(values(&Tensor::eye(2, 2, isize::MAX, &device)), [0.0; 4]);
     }
 }
+
+#[test]
+fn triangles() {
+    for device in devices() {
+        for (rows, columns) in [(3, 4), (4, 3), (1, 3), (0, 2), (2, 0)] {
+            let x = counted(&[2, rows, columns], &device).affine(1.0, 1.0);
+            for k in [0, 1, -1, 3, -3, 9, -9, isize::MAX, isize::MIN] {
+                let at = |i: &[usize]| (i[0] * rows * columns + i[1] * columns + i[2] + 1) as f32;
+                let below = |i: &[usize]| i[2] as i128 <= i[1] as i128 + k as i128;
+                let above = |i: &[usize]| i[2] as i128 >= i[1] as i128 + k as i128;
+                let shape = [2, rows, columns];
+                assert_eq!(values(&x.tril(k)), each(&shape, |i| if below(i) { at(i) } else { 0.0 }), "tril {k}");
+                assert_eq!(values(&x.triu(k)), each(&shape, |i| if above(i) { at(i) } else { 0.0 }), "triu {k}");
+            }
+        }
+        let odd = Tensor::new(&[f32::NAN, f32::INFINITY, f32::NAN, f32::NEG_INFINITY], [2, 2], &device);
+        let kept = values(&odd.tril(-1));
+        assert!(kept[0] == 0.0 && kept[1] == 0.0 && kept[2].is_nan() && kept[3] == 0.0, "{kept:?} on {device}");
+    }
+    check("tril", &[random([2, 3, 4], 8, -1.0, 1.0)], |x| x[0].tril(1).square());
+    same_in_every_type("triu", &[3, 5], |x| x.triu(1));
+}

@@ -31,10 +31,14 @@ pub use ops::conv_transpose::{
 };
 pub use ops::cumulative::ScanOptions;
 pub use ops::flip::SliceRange;
+pub use ops::local_response_norm::LocalResponseNormOptions;
+pub use ops::losses::Reduction;
 pub use ops::matmul::GemmOptions;
+pub use ops::nll_loss::{CrossEntropyOptions, NllOptions};
 pub use ops::pool::Pooling;
 pub use ops::random::{RandomKey, Rng};
 pub use ops::resize::{AspectRatio, Coordinates, Interpolation, Nearest, ResizeOptions, ResizeTo};
+pub use ops::running_statistics::RunningAverage;
 pub use ops::scatter::ScatterMode;
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};

@@ -23,11 +23,15 @@ mod gather_nd;
 mod gemm;
 mod integer;
 mod join;
+pub mod local_response_norm;
+pub mod losses;
 mod lp_pool2d;
 pub mod matmul;
 mod max_pool2d;
 mod max_unpool;
 pub mod movement;
+pub mod nll_loss;
+mod norm;
 pub mod optimizer;
 mod optimizer_constants;
 pub mod pack;
@@ -39,12 +43,14 @@ mod ranges;
 pub mod reduce;
 mod resample;
 pub mod resize;
+pub mod running_statistics;
 pub mod scatter;
 mod select;
 pub mod softmax;
 mod sort;
 mod statistics;
 mod tile;
+mod triangle;
 pub mod unary;
 mod unary_curve;
 mod unary_methods;
@@ -134,6 +140,7 @@ pub static ALL: &[&OpInfo] = &[
     &max_pool2d::INFO,
     &max_unpool::INFO,
     &movement::INFO,
+    &nll_loss::INFO,
     &optimizer::INFO,
     &pack::INFO,
     &pool2d::INFO,

@@ -22,7 +22,7 @@ use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["scatter", "scatter_sum"],
+    names: &["scatter"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &SCATTER,
