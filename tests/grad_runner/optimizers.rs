@@ -12,7 +12,7 @@ pub fn run(case: &Case, device: &Device) -> Outcome<Distance> {
     optimizer.check().map_err(|e| Fault::Failed(e.to_string()))?;
     let unread = case.unread();
     if !unread.is_empty() {
-        return unsupported(format!("{}", unread.join(", ")));
+        return unsupported(unread.join(", "));
     }
     let tensors = case.tensors()?;
     let values = |name: String| match tensors.get(&name) {

@@ -32,8 +32,7 @@ pub fn compare(what: &str, got: &[f32], want: &[f32], (rtol, atol): (f64, f64)) 
             continue;
         }
         let absolute = (f64::from(got) - f64::from(want)).abs();
-        // NaN is not within any limit.
-        if !(absolute <= atol + rtol * largest) || !want.is_finite() {
+        if absolute.is_nan() || absolute > atol + rtol * largest || !want.is_finite() {
             let rule = format!("{atol:.0e} + {rtol:.0e} * {largest:.3}");
             return Err(Fault::Failed(format!("{what}[{i}] is {got}, {want} wanted: off by {absolute:.2e} > {rule}")));
         }

@@ -15,7 +15,8 @@ pub enum Clip {
     None,
     /// Each element to `-value..=value`. Keras's `clipvalue`.
     Value(f32),
-    /// The gradient of each variable scaled down to this Euclidean norm when it is more. Keras's `clipnorm`.
+    /// The gradient of each variable scaled down to this Euclidean norm when it is more. Keras's `clipnorm`. Takes a few
+    /// launches for each variable; the others take them once.
     Norm(f32),
     /// All gradients together scaled down to this Euclidean norm when it is more. Keras's `global_clipnorm`.
     GlobalNorm(f32),
