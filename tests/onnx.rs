@@ -37,7 +37,7 @@ fn onnx_agrees() {
                 scope.spawn(move || (name_of(&device), run::results(folder, &device).unwrap_or_else(|e| panic!("{e}"))))
             })
             .collect();
-        started.into_iter().map(|t| t.join().expect("a panic in a case is caught")).collect()
+        started.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
     assert!(runs.iter().all(|(_, results)| !results.is_empty()), "{} names no cases", folder.display());
     print!("{}", report::table(&runs));
