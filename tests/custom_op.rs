@@ -97,7 +97,10 @@ fn a_mistake_in_the_text_has_its_line() {
     );
     // What not every adapter has; a directive that changes nothing is a line like others.
     let half = format!("enable f16;\n{WGSL}");
-    assert_eq!(message::<Params>(&half, "squareplus", 1, 1), "shader squareplus: the `f16` extension is not supported in the current environment\n  ┌─ squareplus:1:8\n  │\n1 │ enable f16;\n  │        ^^^ unsupported enable-extension");
+    assert_eq!(
+        message::<Params>(&half, "squareplus", 1, 1),
+        "shader squareplus: the `f16` extension is not supported in the current environment\n  ┌─ squareplus:1:8\n  │\n1 │ enable f16;\n  │        ^^^ unsupported enable-extension"
+    );
     let quiet = format!("diagnostic(off, derivative_uniformity);\n{WGSL}");
     for device in devices() {
         let kernel = CustomKernel::new("squareplus", &quiet, "squareplus", 1, 1).unwrap();
