@@ -1,8 +1,9 @@
 // Pooling over windows of an image: the largest element, or the mean.
 //
 // A thread makes four neighbouring channels. Shapes are constants of the header, so that index arithmetic divides by
-// constants only: C, H, W, OH, OW, KH, KW (window), SH, SW (stride), DH, DW (dilation), PT, PL (padding above and left),
-// COUNT_PADDING (1: the mean is over all taps, padding too), VEC (1: C and all offsets are multiples of 4).
+// constants only: C, H, W, OH, OW, KH, KW (window), SH, SW (stride), DH, DW (dilation), PT, PL, PB, PR (padding above,
+// left, below, right), PLANES (images that are planes of one larger image), DIVISOR (of a mean: 0 the taps in the image,
+// 1 those in the padded image, 2 nothing: a sum), VEC (1: C and all offsets are multiples of 4).
 //
 // Positions in the padding wrap around to huge numbers, so that one comparison tells them from those in the image.
 
@@ -10,16 +11,18 @@ struct Params {
     threads: u32,
     x_offset: u32,    // first element of the first input, in elements
     dy_offset: u32,   // first element of dy in max_pool2d_backward*, in elements
-    pad: u32,
+    fill: u32,        // what max_pool2d_gather writes for a window without a winner
 }
 
 const SIZE: u32 = 64u;
 const QUADS: u32 = (C + 3u) / 4u; // groups of four channels
 const LANES: u32 = min(C, 4u);
-const NO_TAP: u32 = 0xffffffffu;
+const NO_POSITION: u32 = 0xffffffffu; // the winner of a window of padding only
 // Whether no window reaches outside the image.
 const INSIDE: bool =
     PT + PL == 0u && (OH - 1u) * SH + (KH - 1u) * DH < H && (OW - 1u) * SW + (KW - 1u) * DW < W;
+// Whether no window reaches outside the padded image: only in ceil mode one may.
+const INSIDE_PADDING: bool = (OH - 1u) * SH + (KH - 1u) * DH < PT + H + PB && (OW - 1u) * SW + (KW - 1u) * DW < PL + W + PR;
 // Cells as large as the stride, which divide the padded image, and the image with it.
 const CELLS_H: u32 = (H + PT + SH - 1u) / SH;
 const CELLS_W: u32 = (W + PL + SW - 1u) / SW;
@@ -31,10 +34,12 @@ const COVER: u32 = COVER_H * COVER_W;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;            // (N, H, W, C); dy in avg_pool2d_backward*
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;      // (N, OH, OW, C); dx in avg_pool2d_backward*
-@group(0) @binding(2) var<storage, read_write> argmax: array<vec4<u32>>; // (N, OH, OW, C): kh * KW + kw
-@group(0) @binding(0) var<storage, read> taps: array<vec4<u32>>;         // (N, OH, OW, C): argmax of forward
+@group(0) @binding(2) var<storage, read_write> argmax: array<vec4<u32>>; // (N, OH, OW, C): positions of the largest
+@group(0) @binding(0) var<storage, read> positions: array<vec4<u32>>;    // (N, OH, OW, C): argmax of forward
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;           // (N, OH, OW, C)
 @group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;     // (N, H, W, C)
+@group(0) @binding(1) var<storage, read> words: array<u32>;              // (N, H, W, C), of any type of 4 bytes
+@group(0) @binding(2) var<storage, read_write> picked: array<u32>;       // (N, OH, OW, C)
 
 fn nan_bits(v: vec4<f32>) -> vec4<bool> {
     return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
@@ -72,15 +77,15 @@ fn load_dy(first: u32, left: u32) -> vec4<f32> {
     return v;
 }
 
-fn load_taps(first: u32, left: u32) -> vec4<u32> {
+fn load_positions(first: u32, left: u32) -> vec4<u32> {
     let at = p.x_offset + first;
     if VEC == 1u {
-        return taps[at / 4u];
+        return positions[at / 4u];
     }
-    var v = vec4(NO_TAP);
+    var v = vec4(NO_POSITION);
     for (var i = 0u; i < LANES; i++) {
         let k = at + min(i, left - 1u);
-        v[i] = taps[k / 4u][k % 4u];
+        v[i] = positions[k / 4u][k % 4u];
     }
     return v;
 }
@@ -136,40 +141,57 @@ fn element(at: Place, rows: u32, columns: u32) -> u32 {
     return ((at.n * rows + at.row) * columns + at.column) * C + at.c;
 }
 
-// Taps of window `o` that lie in the image, along one axis.
-fn taps_inside(o: u32, size: u32, stride: u32, dilation: u32, before: u32, input: u32) -> u32 {
+// The position of the first pixel of an image.
+fn first_position(n: u32) -> u32 {
+    return n % PLANES * (H * W);
+}
+
+// Taps of window `o` from position `low` up to `high` of the padded image, along one axis.
+fn taps_between(o: u32, size: u32, stride: u32, dilation: u32, low: u32, high: u32) -> u32 {
     let start = o * stride;
-    let first = (max(before, start) - start + dilation - 1u) / dilation;
-    let end = (max(input + before, start) - start + dilation - 1u) / dilation;
+    let first = (max(low, start) - start + dilation - 1u) / dilation;
+    let end = (max(high, start) - start + dilation - 1u) / dilation;
     return max(min(size, end), first) - first;
 }
 
 // What the sum over a window is multiplied by to give the mean.
 fn weight(row: u32, column: u32) -> f32 {
-    if COUNT_PADDING == 1u || INSIDE {
+    if DIVISOR == 2u {
+        return 1.0;
+    }
+    if INSIDE || (DIVISOR == 1u && INSIDE_PADDING) {
         return 1.0 / f32(KH * KW);
     }
-    let count = taps_inside(row, KH, SH, DH, PT, H) * taps_inside(column, KW, SW, DW, PL, W);
-    return 1.0 / f32(max(count, 1u));
+    var rows = 0u;
+    var columns = 0u;
+    if DIVISOR == 1u {
+        rows = taps_between(row, KH, SH, DH, 0u, PT + H + PB);
+        columns = taps_between(column, KW, SW, DW, 0u, PL + W + PR);
+    } else {
+        rows = taps_between(row, KH, SH, DH, PT, PT + H);
+        columns = taps_between(column, KW, SW, DW, PL, PL + W);
+    }
+    return 1.0 / f32(max(rows * columns, 1u));
 }
 
 struct Best {
     value: vec4<f32>,
-    tap: vec4<u32>,
+    position: vec4<u32>,
 }
 
 fn largest(at: Place) -> Best {
     // Minus infinity, made from p so that no compiler folds it: WGSL has no such constant.
-    var best = Best(vec4(bitcast<f32>(0xff800000u | (p.pad & 0u))), vec4(NO_TAP));
+    var best = Best(vec4(bitcast<f32>(0xff800000u | (p.fill & 0u))), vec4(NO_POSITION));
+    let first = first_position(at.n);
     for (var kh = 0u; kh < KH; kh++) {
         for (var kw = 0u; kw < KW; kw++) {
             let h = at.row * SH + kh * DH - PT;
             let w = at.column * SW + kw * DW - PL;
             if INSIDE || (h < H && w < W) {
                 let v = load_x(((at.n * H + h) * W + w) * C + at.c, at.left);
-                let wins = beats(v, best.value) | (best.tap == vec4(NO_TAP));
+                let wins = beats(v, best.value) | (best.position == vec4(NO_POSITION));
                 best.value = select(best.value, v, wins);
-                best.tap = select(best.tap, vec4(kh * KW + kw), wins);
+                best.position = select(best.position, vec4(first + h * W + w), wins);
             }
         }
     }
@@ -204,14 +226,36 @@ fn max_pool2d_forward_argmax(
     let at = place(thread, OH, OW);
     let best = largest(at);
     store_y(element(at, OH, OW), at.left, best.value);
-    store_argmax(element(at, OH, OW), at.left, best.tap);
+    store_argmax(element(at, OH, OW), at.left, best.position);
+}
+
+// What lies at the positions of the largest: the second derivative, or positions of positions.
+@compute @workgroup_size(SIZE)
+fn max_pool2d_gather(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let thread = (group.x + group.y * groups.x) * SIZE + local;
+    if thread >= p.threads {
+        return;
+    }
+    let at = place(thread, OH, OW);
+    let to = element(at, OH, OW);
+    let at_positions = load_positions(to, at.left);
+    for (var i = 0u; i < min(at.left, 4u); i++) {
+        var word = p.fill;
+        if at_positions[i] != NO_POSITION {
+            word = words[p.dy_offset + (at.n * (H * W) + at_positions[i] - first_position(at.n)) * C + at.c + i];
+        }
+        picked[to + i] = word;
+    }
 }
 
 // A window that has an input at one of its taps, if it exists.
 struct Window {
     row: u32,
     column: u32,
-    tap: u32,
     exists: bool,
 }
 
@@ -222,7 +266,7 @@ fn covering(at: Place, i: u32, j: u32) -> Window {
     let h = at.row + PT - row * SH;
     let w = at.column + PL - column * SW;
     let hits = h % DH == 0u && h / DH < KH && w % DW == 0u && w / DW < KW;
-    return Window(row, column, h / DH * KW + w / DW, hits && row < OH && column < OW);
+    return Window(row, column, hits && row < OH && column < OW);
 }
 
 // dx of an input = the sum of dy over the windows that have it as their largest. A thread makes one input.
@@ -237,13 +281,14 @@ fn max_pool2d_backward(
         return;
     }
     let at = place(thread, H, W);
+    let position = first_position(at.n) + at.row * W + at.column;
     var sum = vec4(0.0);
     for (var i = 0u; i < COVER_H; i++) {
         for (var j = 0u; j < COVER_W; j++) {
             let o = covering(at, i, j);
             if o.exists {
                 let first = ((at.n * OH + o.row) * OW + o.column) * C + at.c;
-                let hit = load_taps(first, at.left) == vec4(o.tap);
+                let hit = load_positions(first, at.left) == vec4(position);
                 sum += select(vec4(0.0), load_dy(first, at.left), hit);
             }
         }
@@ -269,29 +314,27 @@ fn max_pool2d_backward_cells(
     for (var i = 0u; i < COVER_H; i++) {
         for (var j = 0u; j < COVER_W; j++) {
             g[i * COVER_W + j] = vec4(0.0);
-            winner[i * COVER_W + j] = vec4(NO_TAP);
+            winner[i * COVER_W + j] = vec4(NO_POSITION);
             let row = at.row - i;
             let column = at.column - j;
             if row < OH && column < OW {
                 let o = ((at.n * OH + row) * OW + column) * C + at.c;
                 g[i * COVER_W + j] = load_dy(o, at.left);
-                winner[i * COVER_W + j] = load_taps(o, at.left);
+                winner[i * COVER_W + j] = load_positions(o, at.left);
             }
         }
     }
     for (var a = 0u; a < SH; a++) {
         for (var b = 0u; b < SW; b++) {
+            let h = at.row * SH + a - PT;
+            let w = at.column * SW + b - PL;
+            let position = first_position(at.n) + h * W + w;
             var sum = vec4(0.0);
             for (var i = 0u; i < COVER_H; i++) {
                 for (var j = 0u; j < COVER_W; j++) {
-                    let kh = a + i * SH;
-                    let kw = b + j * SW;
-                    let hit = winner[i * COVER_W + j] == vec4(kh * KW + kw) & vec4(kh < KH && kw < KW);
-                    sum += select(vec4(0.0), g[i * COVER_W + j], hit);
+                    sum += select(vec4(0.0), g[i * COVER_W + j], winner[i * COVER_W + j] == vec4(position));
                 }
             }
-            let h = at.row * SH + a - PT;
-            let w = at.column * SW + b - PL;
             if h < H && w < W {
                 store_dx(((at.n * H + h) * W + w) * C + at.c, at.left, sum);
             }

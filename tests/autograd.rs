@@ -95,7 +95,10 @@ fn devices_and_types_do_not_mix() {
     let (a, b) = (vector(&[1.0]), vector(&[1.0]).to(&gpu).unwrap());
     assert!(panic_message(|| a.add(&b)).starts_with("add: inputs are on different devices"));
     let labels = Tensor::new(&[1u32], [1], &gpu);
-    assert_eq!(panic_message(|| b.add(&labels)), "add: input 1 is u32, expected f32");
+    assert_eq!(
+        panic_message(|| b.add(&labels)),
+        "add: element types differ (f32 != u32)\n  help: convert one with .cast(DType::F32)"
+    );
     assert!(panic_message(|| labels.requires_grad()).contains("only f32 tensors have gradients"));
     assert!(labels.to_vec::<f32>().unwrap_err().to_string().contains("expected element type u32, got f32"));
 }

@@ -6,6 +6,8 @@
 
 mod common;
 mod onnx_runner;
+#[path = "onnx_runner/tests_of_elementwise.rs"]
+mod tests_of_elementwise;
 #[path = "onnx_runner/tests_of_mapping.rs"]
 mod tests_of_mapping;
 #[path = "onnx_runner/tests_of_runner.rs"]

@@ -177,7 +177,7 @@ fn shape_mistakes_say_what_clashes() {
     let x = Tensor::zeros([4, 3], &d);
     assert_eq!(
         panic_message(|| x.cross_entropy(&Tensor::new(&[0u32, 1], [2], &d))),
-        "cross_entropy: u32 labels are one class a row, expected [4]\n  logits: [4, 3]\n  labels: [2]"
+        "cross_entropy: class labels are one number a row, expected [4]\n  logits: [4, 3]\n  labels: [2]"
     );
     assert_eq!(
         panic_message(|| x.correct(&Tensor::zeros([4], &d))),
@@ -185,7 +185,7 @@ fn shape_mistakes_say_what_clashes() {
     );
     assert_eq!(
         panic_message(|| x.cross_entropy(&Tensor::new(&[0u8; 4], [4], &d))),
-        "cross_entropy: labels are u8, expected u32 or f32"
+        "cross_entropy: labels are u8, expected u32, i32 or f32"
     );
     assert!(
         panic_message(|| x.reshape([12]).cross_entropy(&Tensor::zeros([12], &d)))

@@ -4,11 +4,12 @@ mod common;
 
 use common::{check, devices, nmse, panic_message, random};
 use tilegrad::ops::batch_norm::update_running;
-use tilegrad::{Device, Tensor};
+use tilegrad::{Device, RunningAverage, Tensor};
 
 #[test]
 fn training_and_its_gradients() {
-    for shape in [&[6, 4][..], &[5, 1], &[2, 3, 3, 6], &[3, 2, 4, 8], &[300, 3], &[1, 5]] {
+    for shape in [&[6, 4][..], &[5, 1], &[2, 3, 3, 6], &[3, 2, 4, 8], &[2, 2, 2, 3, 4], &[2, 7, 3], &[300, 3], &[1, 5]]
+    {
         let c = shape[shape.len() - 1];
         let inputs = [random(shape, 1, -1.0, 2.0), random([c], 2, 0.5, 1.5), random([c], 3, -1.0, 1.0)];
         check(&format!("batch_norm {shape:?}"), &inputs, |x| x[0].batch_norm(&x[1], &x[2], 0.1).0);
@@ -90,6 +91,80 @@ fn running_statistics() {
 }
 
 #[test]
+fn running_statistics_of_both_conventions() {
+    for device in devices() {
+        let one = |v: f32| Tensor::full(v, [1], &device);
+        let x = Tensor::new(&[1.0, 3.0, 5.0, 7.0], [2, 2, 1], &device); // mean 4, variance 5 or 20 / 3
+        for (average, mean, variance) in [
+            (RunningAverage::Keras { momentum: 0.75 }, 0.75 * 8.0 + 0.25 * 4.0, 0.75 * 2.0 + 0.25 * 5.0),
+            (RunningAverage::PyTorch { momentum: 0.25 }, 0.75 * 8.0 + 0.25 * 4.0, 0.75 * 2.0 + 0.25 * 20.0 / 3.0),
+        ] {
+            let (running_mean, running_variance) = (one(8.0), one(2.0));
+            let run = |x: &Tensor| {
+                x.batch_norm_training(&one(1.0), &one(0.0), &running_mean, &running_variance, 1e-3, average)
+            };
+            let same = x.batch_norm(&one(1.0), &one(0.0), 1e-3).0;
+            assert_eq!(run(&x.requires_grad()).to_vec::<f32>().unwrap(), same.to_vec::<f32>().unwrap());
+            let got = [running_mean.item().unwrap(), running_variance.item().unwrap()];
+            assert!(nmse(&got, &[mean, variance]) < 1e-12, "{average:?}: {got:?} on {device}");
+            // An empty batch moves nothing.
+            assert_eq!(run(&Tensor::zeros([0, 3, 1], &device)).len(), 0);
+            assert_eq!([running_mean.item().unwrap(), running_variance.item().unwrap()], got);
+        }
+        // The biased variance of one row is 0.
+        let (mean, variance) = (one(0.0), one(1.0));
+        let row = one(3.0).reshape([1, 1]);
+        let keras = RunningAverage::default();
+        row.batch_norm_training(&one(1.0), &one(0.0), &mean, &variance, 1e-3, keras);
+        assert!(nmse(&[mean.item().unwrap(), variance.item().unwrap()], &[0.03, 0.99]) < 1e-10);
+        let average = RunningAverage::PyTorch { momentum: 0.1 };
+        assert_eq!(
+            panic_message(|| row.batch_norm_training(&one(1.0), &one(0.0), &mean, &variance, 1e-3, average)),
+            "batch_norm: one row has no unbiased variance, which PyTorch's convention stores\n  \
+             help: train on batches of more than one value a channel, or use RunningAverage::Keras"
+        );
+        assert_eq!(
+            panic_message(|| row.batch_norm_training(
+                &one(1.0),
+                &one(0.0),
+                &Tensor::zeros([2], &device),
+                &variance,
+                1e-3,
+                average
+            )),
+            "batch_norm: running_mean must be one number a channel, [1]\n  x: [1, 1]\n  running_mean: [2]"
+        );
+    }
+}
+
+#[test]
+fn second_derivatives() {
+    // The derivatives of all three gradients with respect to everything.
+    let inputs = [random([5, 2, 3], 8, -1.0, 1.0), random([3], 9, 0.5, 1.5), random([5, 2, 3], 10, -1.0, 1.0)];
+    for i in 0..3 {
+        check(&format!("gradient {i}"), &inputs, |x| {
+            let leaf = |t: &Tensor| if t.needs_grad() { t.clone() } else { t.requires_grad() };
+            let (gamma, beta) = (leaf(&x[1]), Tensor::zeros([3], x[0].device()).requires_grad());
+            let x0 = leaf(&x[0]);
+            let y = x0.batch_norm(&gamma, &beta, 0.1).0.mul(&x[2]);
+            y.sum().grad(&[&x0, &gamma, &beta])[i].clone().unwrap()
+        });
+    }
+    for device in devices() {
+        // The gradient by tensor algebra is that of the kernel, around a large mean too.
+        let x = random([400, 5], 11, 999.0, 1001.0).to(&device).unwrap().requires_grad();
+        let [gamma, beta] = [1.5, 0.5].map(|v| Tensor::full(v, [5], &device).requires_grad());
+        let y = x.batch_norm(&gamma, &beta, 1e-3).0;
+        let y = y.mul(&y).mul(&y).sum();
+        let (kernel, recorded) = (y.backward(), y.grad(&[&x, &gamma, &beta]));
+        for (t, recorded) in [&x, &gamma, &beta].iter().zip(recorded) {
+            let (a, b) = (kernel.get(t).unwrap().to_vec::<f32>().unwrap(), recorded.unwrap().to_vec::<f32>().unwrap());
+            assert!(nmse(&a, &b) < 1e-8, "{} on {device}", nmse(&a, &b));
+        }
+    }
+}
+
+#[test]
 fn empty_batches_and_nan() {
     for device in devices() {
         let (gamma, beta) = (Tensor::ones([2], &device).requires_grad(), Tensor::zeros([2], &device));
@@ -110,6 +185,16 @@ fn shape_mistakes_say_what_clashes() {
     assert_eq!(
         panic_message(|| x.batch_norm(&three, &three, 0.1)),
         "batch_norm: gamma must be one number a channel, [4]\n  x: [2, 4]   axis 1 = 4\n  gamma: [3]"
+    );
+    let scalar = Tensor::scalar(1.0, &d);
+    assert_eq!(
+        panic_message(|| scalar.batch_norm(&three, &three, 0.1)),
+        "batch_norm: a scalar has no channels\n  x: []"
+    );
+    let four = Tensor::ones([4], &d);
+    assert_eq!(
+        panic_message(|| x.batch_norm(&four, &four, -1.0)),
+        "batch_norm: epsilon is -1, expected a number that is not negative\n  x: [2, 4]"
     );
     assert_eq!(
         panic_message(|| update_running(&three, &x, 0.1)),

@@ -37,6 +37,8 @@ fn nearest_rounds_as_it_is_told() {
     assert_eq!(at(RoundPreferCeil, 2), [1.0, 3.0]);
     assert_eq!(at(Floor, 2), [0.0, 2.0]);
     assert_eq!(at(Ceil, 2), [1.0, 3.0]);
+    let unshifted = nearest(Floor, Coordinates::HalfPixelUnshifted);
+    assert_eq!(row(&x, ResizeTo::Sizes(&[2]), &unshifted), [1.0, 3.0]);
     // PyTorch's `nearest`.
     let asymmetric = nearest(Floor, Coordinates::Asymmetric);
     assert_eq!(row(&x, ResizeTo::Sizes(&[6]), &asymmetric), [0.0, 0.0, 1.0, 2.0, 2.0, 3.0]);

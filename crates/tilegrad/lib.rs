@@ -60,7 +60,7 @@ pub use tilegrad_nn as nn;
 /// What most programs use: `use tilegrad::prelude::*`.
 pub mod prelude {
     pub use tilegrad_core::{
-        Conv2dOptions, DType, Device, Error, Padding, Result, Rng, Shape, Tensor, Unary, Window, no_grad,
+        Conv2dOptions, DType, Device, Error, Padding, Reduction, Result, Rng, Shape, Tensor, Unary, Window, no_grad,
     };
     pub use tilegrad_data::{Dataset, Digits, FashionMnist, Mnist};
     pub use tilegrad_nn::layers::{
@@ -68,8 +68,9 @@ pub mod prelude {
     };
     pub use tilegrad_nn::{
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
-        DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Initializer, Layer, Lion,
-        MeanSquaredError, Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
+        DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Huber, Initializer, KLDivergence,
+        Layer, Lion, MeanAbsoluteError, MeanSquaredError, Metric, Nadam, RmsProp, Sequential, Sgd,
+        SparseCategoricalCrossentropy, Verbose,
     };
 }
 

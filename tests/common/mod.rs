@@ -72,6 +72,11 @@ pub fn spread(shape: impl Into<Shape>, seed: u64) -> Tensor {
     )
 }
 
+/// The tensor as a leaf, for functions that contain a gradient: itself where the caller made it one.
+pub fn leaf(x: &Tensor) -> Tensor {
+    if x.needs_grad() { x.clone() } else { x.requires_grad() }
+}
+
 /// Normalised mean squared error of `got` against `want`.
 pub fn nmse(got: &[f32], want: &[f32]) -> f64 {
     assert_eq!(got.len(), want.len(), "lengths differ");

@@ -1,6 +1,6 @@
 //! Convolution and pooling. Cases have channels first, `(N, C, H, W)` and `(O, C/groups, KH, KW)`; tilegrad has them last.
 
-use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvOptions, ConvTransposeOptions, Padding, Tensor, Window};
+use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvOptions, ConvTransposeOptions, Padding, Pooling, Tensor, Window};
 
 use super::case::{Case, Outcome, unsupported};
 
@@ -13,8 +13,12 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "conv_transpose1d" => conv_transpose(case, Tensor::conv_transpose1d),
         "conv_transpose2d" => conv_transpose(case, Tensor::conv_transpose2d),
         "conv_transpose3d" => conv_transpose(case, Tensor::conv_transpose3d),
+        "maxpool1d" | "max_pool1d" => pool(case, Tensor::max_pool1d),
         "maxpool2d" | "max_pool2d" => pool(case, Tensor::max_pool2d),
+        "maxpool3d" | "max_pool3d" => pool(case, Tensor::max_pool3d),
+        "avgpool1d" | "avg_pool1d" => avg_pool(case, Tensor::avg_pool1d, Tensor::avg_pool1d_with_padding),
         "avgpool2d" | "avg_pool2d" => avg_pool(case, Tensor::avg_pool2d, Tensor::avg_pool2d_with_padding),
+        "avgpool3d" | "avg_pool3d" => avg_pool(case, Tensor::avg_pool3d, Tensor::avg_pool3d_with_padding),
         "global_avgpool2d" | "global_avg_pool2d" => global(case, Tensor::mean_axes),
         "global_maxpool2d" | "global_max_pool2d" => global(case, Tensor::max_axes),
         _ => return None,
@@ -125,22 +129,24 @@ fn conv_transpose<const N: usize>(
     over_images(case, |x| f(x, &w, case.optional(&["b"]), &options))
 }
 
-fn window<const N: usize>(case: &Case) -> Outcome<Window<N>> {
-    // As in JAX and ONNX, windows are next to each other unless the case says otherwise.
+fn pooling<const N: usize>(case: &Case) -> Outcome<Pooling<N>> {
+    // As in JAX and ONNX, windows are a step of one apart unless the case says otherwise.
     let (stride, dilation) = (each(case, &["strides", "stride"], 1)?, each(case, &["dilations", "dilation"], 1)?);
-    Ok(Window { size: each(case, &["kernel", "kernel_size", "window"], 1)?, stride, dilation, padding: padding(case)? })
+    let size = each(case, &["kernel", "kernel_size", "window"], 1)?;
+    let window = Window { size, stride, dilation, padding: padding(case)? };
+    Ok(Pooling { window, ceil: case.flag("ceil_mode", false) })
 }
 
-fn pool<const N: usize>(case: &Case, f: fn(&Tensor, &Window<N>) -> Tensor) -> Outcome<Tensor> {
-    let window = window(case)?;
-    over_images(case, |x| f(x, &window))
+fn pool<const N: usize>(case: &Case, f: fn(&Tensor, Pooling<N>) -> Tensor) -> Outcome<Tensor> {
+    let pooling = pooling(case)?;
+    over_images(case, |x| f(x, pooling))
 }
 
 /// `with_padding` counts it as zeros.
 fn avg_pool<const N: usize>(
     case: &Case,
-    without_padding: fn(&Tensor, &Window<N>) -> Tensor,
-    with_padding: fn(&Tensor, &Window<N>) -> Tensor,
+    without_padding: fn(&Tensor, Pooling<N>) -> Tensor,
+    with_padding: fn(&Tensor, Pooling<N>) -> Tensor,
 ) -> Outcome<Tensor> {
     pool(case, if case.flag("count_include_pad", false) { with_padding } else { without_padding })
 }

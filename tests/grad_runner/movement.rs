@@ -1,6 +1,6 @@
 //! Other shapes and other orders of the same elements.
 
-use tilegrad::Tensor;
+use tilegrad::{SliceRange, Tensor};
 
 use super::case::{Case, Outcome, unsupported};
 
@@ -11,6 +11,9 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "transpose" | "permute" => permute(case),
         "slice" => slice(case),
         "pad" => pad(case),
+        "flip" | "rev" | "reverse" => flip(case),
+        "tile" => tile(case),
+        "roll" => roll(case),
         "concat" | "concatenate" => case
             .input_names()
             .map(|name| case.input(name))
@@ -44,7 +47,7 @@ fn permute(case: &Case) -> Outcome<Tensor> {
     Ok(x.permute(&order.unwrap_or_else(reversed).iter().map(|&a| a as isize).collect::<Vec<_>>()))
 }
 
-/// Starts, ends and steps of the first axes, or of `axes`; ends count from an axis's end where negative, and are limited.
+/// Starts, ends and steps of the first axes, or of `axes`; ends count from an axis's end where negative, and are limited, as numpy's.
 fn slice(case: &Case) -> Outcome<Tensor> {
     let x = case.input("x")?;
     let (Some(starts), Some(ends)) = (case.ints("starts"), case.ints("ends")) else {
@@ -52,17 +55,37 @@ fn slice(case: &Case) -> Outcome<Tensor> {
     };
     let axes = case.ints("axes").unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = case.ints("steps").unwrap_or_else(|| vec![1; starts.len()]);
-    let mut ranges: Vec<(std::ops::Range<usize>, usize)> = x.shape().iter().map(|&n| (0..n, 1)).collect();
+    let mut ranges = vec![SliceRange::ALL; x.rank()];
     for (i, axis) in axes.into_iter().enumerate() {
         let axis = if axis < 0 { axis + x.rank() as i64 } else { axis } as usize;
-        let n = x.shape()[axis] as i64;
-        let place = |at: i64| (if at < 0 { at + n } else { at }).clamp(0, n) as usize;
-        if steps[i] < 1 {
-            return unsupported(format!("steps of {}", steps[i]));
-        }
-        ranges[axis] = (place(starts[i])..place(ends[i]).max(place(starts[i])), steps[i] as usize);
+        ranges[axis] = SliceRange::new(starts[i] as isize, ends[i] as isize, steps[i] as isize);
     }
-    Ok(x.slice_steps(&ranges))
+    Ok(x.slice_ranges(&ranges))
+}
+
+/// The axes, or all of them.
+fn axes(case: &Case, x: &Tensor) -> Vec<isize> {
+    case.axes().unwrap_or_else(|| (0..x.rank() as isize).collect())
+}
+
+fn flip(case: &Case) -> Outcome<Tensor> {
+    let x = case.input("x")?;
+    Ok(x.flip(&axes(case, x)))
+}
+
+fn tile(case: &Case) -> Outcome<Tensor> {
+    match case.sizes("reps").or_else(|| case.sizes("repeats")) {
+        Some(repeats) => Ok(case.input("x")?.tile(&repeats)),
+        None => unsupported("tile without repeats"),
+    }
+}
+
+fn roll(case: &Case) -> Outcome<Tensor> {
+    let x = case.input("x")?;
+    let Some(shifts) = case.ints("shift").or_else(|| case.ints("shifts")) else {
+        return unsupported("roll without a shift");
+    };
+    Ok(shifts.iter().zip(axes(case, x)).fold(x.clone(), |x, (&shift, axis)| x.roll(shift as isize, axis)))
 }
 
 /// Widths of each axis, as pairs, or all before and then all after.
@@ -71,12 +94,14 @@ fn pad(case: &Case) -> Outcome<Tensor> {
     let Some(widths) = case.pairs("pads").or_else(|| case.pairs("pad_width")).or_else(|| case.pairs("widths")) else {
         return unsupported("pad without widths");
     };
+    let widths: Vec<(isize, isize)> = widths.iter().map(|&[a, b]| (a as isize, b as isize)).collect();
     let value = case.maybe_float("value").or(case.maybe_float("constant")).unwrap_or(0.0);
-    match case.text("mode", "constant") {
-        "constant" => {
-            let widths: Vec<(usize, usize)> = widths.iter().map(|&[a, b]| (a as usize, b as usize)).collect();
-            Ok(x.pad(&widths, value))
-        }
-        mode => unsupported(format!("mode {mode}")),
-    }
+    Ok(match case.text("mode", "constant") {
+        "constant" => x.pad_constant(&widths, &Tensor::scalar(value, x.device())),
+        "reflect" => x.pad_reflect(&widths),
+        "symmetric" => x.pad_symmetric(&widths),
+        "edge" => x.pad_edge(&widths),
+        "wrap" => x.pad_wrap(&widths),
+        mode => return unsupported(format!("mode {mode}")),
+    })
 }

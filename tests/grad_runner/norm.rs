@@ -9,6 +9,16 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
         "batchnorm_train" => batchnorm(case, false),
         "batchnorm_eval" => batchnorm(case, true),
+        "groupnorm" | "group_norm" => groupnorm(case),
+        "instancenorm" | "instance_norm" => instancenorm(case),
+        "layernorm" | "layer_norm" => {
+            let axis = case.axis(-1);
+            case.input("x").map(|x| x.layer_norm(axis, gamma(case), beta(case), epsilon(case, 1e-5)))
+        }
+        "rmsnorm" | "rms_norm" => {
+            let axis = case.axis(-1);
+            case.input("x").map(|x| x.rms_norm(axis, gamma(case), epsilon(case, 1e-5)))
+        }
         "softmax" => case.input("x").map(|x| x.softmax(case.axis(-1))),
         "log_softmax" => case.input("x").map(|x| x.log_softmax(case.axis(-1))),
         _ => return None,
@@ -39,4 +49,16 @@ fn batchnorm(case: &Case, eval: bool) -> Outcome<Tensor> {
         (false, ..) => x.batch_norm(&gamma, &beta, epsilon).0,
     };
     Ok(channels_first(&y))
+}
+
+fn groupnorm(case: &Case) -> Outcome<Tensor> {
+    let groups = if case.has_attribute("groups") { case.int("groups", 1) } else { case.int("num_groups", 1) };
+    let Ok(groups) = usize::try_from(groups) else { return unsupported(format!("{groups} groups")) };
+    let x = channels_last(case.input("x")?);
+    Ok(channels_first(&x.group_norm(groups, gamma(case), beta(case), epsilon(case, 1e-5))))
+}
+
+fn instancenorm(case: &Case) -> Outcome<Tensor> {
+    let x = channels_last(case.input("x")?);
+    Ok(channels_first(&x.instance_norm(gamma(case), beta(case), epsilon(case, 1e-5))))
 }

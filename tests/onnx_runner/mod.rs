@@ -17,6 +17,7 @@ pub mod binary;
 pub mod case;
 pub mod compare;
 pub mod conv;
+pub mod dropout;
 pub mod elementwise;
 pub mod fixture;
 pub mod indexing;
@@ -54,6 +55,7 @@ pub const FAMILIES: &[Family] = &[
     pool::run,
     norm::run,
     loss::run,
+    dropout::run,
     resize::run,
     training::run,
     misc::run,

@@ -24,14 +24,22 @@ mod window;
 pub use device::{Device, DeviceInfo};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use ops::blocks::BlockOrder;
 pub use ops::conv_options::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvAlgorithm, ConvOptions, conv_shape};
 pub use ops::conv_transpose::{
     ConvTranspose1dOptions, ConvTranspose2dOptions, ConvTranspose3dOptions, ConvTransposeOptions, conv_transpose_shape,
 };
 pub use ops::cumulative::ScanOptions;
+pub use ops::flip::SliceRange;
+pub use ops::local_response_norm::LocalResponseNormOptions;
+pub use ops::losses::Reduction;
 pub use ops::matmul::GemmOptions;
+pub use ops::nll_loss::{CrossEntropyOptions, NllOptions};
+pub use ops::pool::Pooling;
 pub use ops::random::{RandomKey, Rng};
 pub use ops::resize::{AspectRatio, Coordinates, Interpolation, Nearest, ResizeOptions, ResizeTo};
+pub use ops::running_statistics::RunningAverage;
+pub use ops::scatter::ScatterMode;
 pub use ops::unary::Unary;
 pub use shape::{Layout, MAX_RANK, Shape, ShapeError};
 pub use tape::{Gradients, Node, is_recording, no_grad};

@@ -162,6 +162,12 @@ impl<'a> CpuView<'a> {
         self.buffer.as_slice()
     }
 
+    /// The whole buffer as some type of the same size: for ops that move elements of any type.
+    pub fn bits<T: Element + Pod>(&self) -> &'a [T] {
+        assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
+        self.buffer.as_slice()
+    }
+
     /// The shape.
     pub fn shape(&self) -> &Shape {
         &self.layout.shape
@@ -183,6 +189,12 @@ impl CpuViewMut<'_> {
     /// When the output is of another type.
     pub fn slice<T: Element + Pod>(&mut self) -> &mut [T] {
         check_element::<T>(self.dtype);
+        &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
+    }
+
+    /// The elements as some type of the same size: for ops that move elements of any type.
+    pub fn bits<T: Element + Pod>(&mut self) -> &mut [T] {
+        assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
     }
 

@@ -171,7 +171,8 @@ impl fmt::Debug for Shape {
 pub struct Layout {
     /// Axis lengths.
     pub shape: Shape,
-    /// Step of each axis, in elements; 0 repeats one element (broadcasting).
+    /// Step of each axis, in elements; 0 repeats one element (broadcasting). No tensor steps backwards, but the layouts that
+    /// `flip` copies through do, and keep a negative step as its two's complement: additions wrap around.
     pub strides: [usize; MAX_RANK],
     /// Position of the first element, in elements.
     pub offset: usize,
@@ -234,10 +235,11 @@ impl Layout {
         let shape = layouts[0].shape;
         let mut dims: Vec<usize> = Vec::with_capacity(MAX_RANK);
         let mut strides = [[0; MAX_RANK]; N];
+        let span = |stride: usize, len: usize| stride.wrapping_mul(len);
         for axis in (0..shape.rank()).filter(|&a| shape[a] != 1) {
             let rank = dims.len();
-            let joins =
-                rank > 0 && layouts.iter().zip(&strides).all(|(l, s)| s[rank - 1] == l.strides[axis] * shape[axis]);
+            let joins = rank > 0
+                && layouts.iter().zip(&strides).all(|(l, s)| s[rank - 1] == span(l.strides[axis], shape[axis]));
             let at = if joins { rank - 1 } else { rank };
             if joins {
                 dims[at] *= shape[axis];
@@ -269,11 +271,11 @@ impl Iterator for Positions<'_> {
         let here = self.at;
         for axis in (0..self.layout.shape.rank()).rev() {
             self.index[axis] += 1;
-            self.at += self.layout.strides[axis];
+            self.at = self.at.wrapping_add(self.layout.strides[axis]);
             if self.index[axis] < self.layout.shape[axis] {
                 break;
             }
-            self.at -= self.layout.strides[axis] * self.index[axis];
+            self.at = self.at.wrapping_sub(self.layout.strides[axis].wrapping_mul(self.index[axis]));
             self.index[axis] = 0;
         }
         Some(here)

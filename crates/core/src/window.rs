@@ -39,6 +39,10 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// An axis of length 1 under a window of 1, for images that lack the axis.
+    pub(crate) const ALL_OF_ONE: Axis =
+        Axis { input: 1, output: 1, size: 1, stride: 1, dilation: 1, before: 0, after: 0 };
+
     /// Input position of tap `tap` of window `output`, unless it is padding.
     pub fn tap(&self, output: usize, tap: usize) -> Option<usize> {
         (output * self.stride + tap * self.dilation).checked_sub(self.before).filter(|&i| i < self.input)
@@ -77,15 +81,20 @@ impl<const N: usize> Window<N> {
     /// assert_eq!((h.output, h.before, h.after), (14, 2, 3));
     /// ```
     pub fn over(&self, x: &Shape) -> Result<[Axis; N], ShapeError> {
+        self.resolve(x, false)
+    }
+
+    /// [`Window::over`]; in `ceil` mode the last window may reach past the padded image.
+    pub(crate) fn resolve(&self, x: &Shape, ceil: bool) -> Result<[Axis; N], ShapeError> {
         check_rank::<N>(x)?;
         let mut axes = [Axis::default(); N];
         for (i, axis) in axes.iter_mut().enumerate() {
-            *axis = self.axis(x, i)?;
+            *axis = self.axis(x, i, ceil)?;
         }
         Ok(axes)
     }
 
-    fn axis(&self, x: &Shape, i: usize) -> Result<Axis, ShapeError> {
+    fn axis(&self, x: &Shape, i: usize, ceil: bool) -> Result<Axis, ShapeError> {
         self.check(x, i)?;
         let name = axis_name::<N>(i);
         let (input, size, stride, dilation) = (x[i + 1], self.size[i], self.stride[i], self.dilation[i]);
@@ -103,12 +112,17 @@ impl<const N: usize> Window<N> {
             }
             Padding::Explicit(sides) => sides[i],
         };
-        let room = (input + before + after).checked_sub(extent).ok_or_else(|| {
-            ShapeError::new(format!("a window of {extent} does not fit in a {name} of {}", input + before + after))
+        // In ceil mode one more window may start, but only in the image or in the padding before it.
+        let room = input + before + after + if ceil { stride - 1 } else { 0 };
+        let output = room.checked_sub(extent).map_or(0, |room| room / stride + 1);
+        let output = if ceil { output.min((input + before).div_ceil(stride)) } else { output };
+        if output == 0 {
+            let problem = format!("a window of {extent} does not fit in a {name} of {}", input + before + after);
+            return Err(ShapeError::new(problem)
                 .operand_axis("x", x, i + 1)
-                .help("use Padding::Same, a smaller window, or less pooling before")
-        })?;
-        Ok(Axis { input, output: room / stride + 1, size, stride, dilation, before, after })
+                .help("use Padding::Same, a smaller window, or less pooling before"));
+        }
+        Ok(Axis { input, output, size, stride, dilation, before, after })
     }
 
     /// Refuses what makes no window along axis `i`, or one past any image: below, nothing overflows.
@@ -170,6 +184,35 @@ mod tests {
         assert_eq!(outputs(2, 2, Padding::SameLower, 7), (4, 1, 0));
         assert_eq!(outputs(3, 1, Padding::SameLower, 28), (28, 1, 1));
         assert_eq!(outputs(3, 2, Padding::Same, 0), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_last_window_of_ceil_mode_starts_in_the_image() {
+        let outputs = |size, stride, sides, input| {
+            let window = Window { size: [size], stride: [stride], dilation: [1], padding: Padding::Explicit([sides]) };
+            window.resolve(&Shape::from([1, input, 1]), true).map_or(0, |[axis]| axis.output)
+        };
+        assert_eq!(outputs(3, 2, [0, 0], 4), 2);
+        assert_eq!(outputs(3, 2, [0, 0], 5), 2);
+        // The second window would start in the padding behind the image.
+        assert_eq!(outputs(3, 3, [1, 1], 2), 1);
+        assert_eq!(outputs(2, 2, [0, 3], 4), 2);
+        // Part of a window is enough.
+        assert_eq!(outputs(4, 2, [0, 0], 3), 1);
+        assert_eq!(outputs(5, 2, [0, 0], 3), 0);
+        assert_eq!(outputs(1, 1, [0, 1], 0), 0);
+    }
+
+    #[test]
+    fn axes_have_their_own_names() {
+        let line = Window { size: [3], stride: [1], dilation: [1], padding: Padding::Valid };
+        let error = line.over(&Shape::from([1, 2, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("a window of 3 does not fit in a length of 2"), "{error}");
+        let error = line.over(&Shape::from([1, 2, 2, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("input has 4 axes, expected 3: (N, L, C)"), "{error}");
+        let block = Window { size: [1, 1, 1], stride: [0, 1, 1], dilation: [1; 3], padding: Padding::Valid };
+        let error = block.over(&Shape::from([1, 2, 2, 2, 1])).unwrap_err().to_string();
+        assert!(error.starts_with("stride in depth is 0, expected at least 1"), "{error}");
     }
 
     #[test]

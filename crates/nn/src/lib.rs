@@ -53,7 +53,8 @@ pub use history::{Epoch, History};
 pub use initializers::Initializer;
 pub use layer::{BuildContext, Context, Layer};
 pub use losses::{
-    BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy, Target,
+    BinaryCrossentropy, CategoricalCrossentropy, Huber, KLDivergence, Loss, MeanAbsoluteError, MeanSquaredError,
+    SparseCategoricalCrossentropy, Target,
 };
 pub use metrics::Metric;
 pub use model::{LayerEntry, Sequential};

@@ -5,6 +5,9 @@
 //! categorical cross-entropy          -sum over classes of y * log p
 //! binary cross-entropy               -mean of y * log p + (1 - y) * log(1 - p)
 //! mean squared error                 mean of (p - y)^2
+//! mean absolute error                mean of |p - y|
+//! Huber                              mean of (p - y)^2 / 2, a line where |p - y| is above delta
+//! Kullback-Leibler divergence        sum over the last axis of y * log(y / p)
 //! ```
 //!
 //! `log p` of a probability that has been rounded to 0 or 1 is useless, and so is its gradient. A model that ends in the
@@ -13,7 +16,7 @@
 
 use std::fmt::Debug;
 
-use tilegrad_core::{DType, Error, Result, Shape, Tensor};
+use tilegrad_core::{DType, Error, Reduction, Result, Shape, Tensor};
 
 use crate::activation::Activation;
 
@@ -125,6 +128,7 @@ impl Loss for SparseCategoricalCrossentropy {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CategoricalCrossentropy {
     from_logits: bool,
+    label_smoothing: f32,
 }
 
 impl CategoricalCrossentropy {
@@ -140,6 +144,23 @@ impl CategoricalCrossentropy {
     }
 }
 
+impl CategoricalCrossentropy {
+    /// Spreads this part of each row, from 0 to 1, evenly over all classes: `y * (1 - part) + part / classes`.
+    ///
+    /// # Panics
+    /// When it is not from 0 to 1.
+    #[track_caller]
+    pub fn label_smoothing(mut self, part: f32) -> Self {
+        self.label_smoothing = smoothing(part);
+        self
+    }
+
+    fn smooth(&self, y: &Tensor) -> Tensor {
+        let classes = y.shape().last().copied().unwrap_or(1) as f32;
+        smooth(y, self.label_smoothing, 1.0 / classes)
+    }
+}
+
 impl Loss for CategoricalCrossentropy {
     fn name(&self) -> &'static str {
         "categorical_crossentropy"
@@ -150,7 +171,7 @@ impl Loss for CategoricalCrossentropy {
     }
 
     fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
-        cross_entropy(y_pred, y_true, self.from_logits)
+        cross_entropy(y_pred, &self.smooth(y_true), self.from_logits)
     }
 
     fn head(&self) -> Option<Activation> {
@@ -158,8 +179,20 @@ impl Loss for CategoricalCrossentropy {
     }
 
     fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
-        logits.cross_entropy(y_true)
+        logits.cross_entropy(&self.smooth(y_true))
     }
+}
+
+/// A part of labels to spread.
+#[track_caller]
+fn smoothing(part: f32) -> f32 {
+    assert!((0.0..=1.0).contains(&part), "label_smoothing: {part} is not from 0 to 1");
+    part
+}
+
+/// Labels of which a part is replaced by what is equal for all.
+fn smooth(y: &Tensor, part: f32, equal: f32) -> Tensor {
+    if part == 0.0 { y.clone() } else { y.affine(1.0 - part, part * equal) }
 }
 
 fn cross_entropy(y_pred: &Tensor, y_true: &Tensor, from_logits: bool) -> Tensor {
@@ -174,6 +207,7 @@ fn cross_entropy(y_pred: &Tensor, y_true: &Tensor, from_logits: bool) -> Tensor 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BinaryCrossentropy {
     from_logits: bool,
+    label_smoothing: f32,
 }
 
 impl BinaryCrossentropy {
@@ -185,6 +219,18 @@ impl BinaryCrossentropy {
     /// For a model that gives the sigmoid's input.
     pub fn from_logits(mut self) -> Self {
         self.from_logits = true;
+        self
+    }
+}
+
+impl BinaryCrossentropy {
+    /// Moves each label by this part, from 0 to 1, towards one half: `y * (1 - part) + part / 2`.
+    ///
+    /// # Panics
+    /// When it is not from 0 to 1.
+    #[track_caller]
+    pub fn label_smoothing(mut self, part: f32) -> Self {
+        self.label_smoothing = smoothing(part);
         self
     }
 }
@@ -202,18 +248,16 @@ impl Loss for BinaryCrossentropy {
         if self.from_logits {
             return self.losses_of_logits(y_pred, y_true);
         }
-        let p = y_pred.clip(EPSILON, 1.0 - EPSILON);
-        let no = y_true.affine(-1.0, 1.0).mul(&p.affine(-1.0, 1.0).log());
-        mean_of_each(&y_true.mul(&p.log()).add(&no).neg())
+        mean_of_each(&y_pred.bce_loss(&smooth(y_true, self.label_smoothing, 0.5), Reduction::None))
     }
 
     fn head(&self) -> Option<Activation> {
         (!self.from_logits).then_some(Activation::Sigmoid)
     }
 
-    /// `log(1 + e^x) - x * y`, which overflows nowhere.
     fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
-        mean_of_each(&logits.softplus().sub(&logits.mul(y_true)))
+        let y = smooth(y_true, self.label_smoothing, 0.5);
+        mean_of_each(&logits.bce_with_logits_loss(&y, None, Reduction::None))
     }
 }
 
@@ -231,8 +275,102 @@ impl Loss for MeanSquaredError {
     }
 
     fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
-        mean_of_each(&y_pred.sub(y_true).square())
+        mean_of_each(&y_pred.mse_loss(y_true, Reduction::None))
     }
+}
+
+/// The mean of `|p - y|` over the outputs of each example.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MeanAbsoluteError;
+
+impl Loss for MeanAbsoluteError {
+    fn name(&self) -> &'static str {
+        "mean_absolute_error"
+    }
+
+    fn target(&self) -> Target {
+        Target::Values
+    }
+
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        mean_of_each(&y_pred.l1_loss(y_true, Reduction::None))
+    }
+}
+
+/// Half the squared distance, and a line where it is above delta: Huber 1964. Outliers pull no more than their neighbours.
+#[derive(Clone, Copy, Debug)]
+pub struct Huber {
+    delta: f32,
+}
+
+impl Default for Huber {
+    fn default() -> Self {
+        Huber { delta: 1.0 }
+    }
+}
+
+impl Huber {
+    /// With Keras's delta of 1.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The distance from which on the loss is a line.
+    ///
+    /// # Panics
+    /// When it is not positive.
+    #[track_caller]
+    pub fn delta(mut self, delta: f32) -> Self {
+        assert!(delta > 0.0, "delta: {delta} is not positive");
+        self.delta = delta;
+        self
+    }
+}
+
+impl Loss for Huber {
+    fn name(&self) -> &'static str {
+        "huber"
+    }
+
+    fn target(&self) -> Target {
+        Target::Values
+    }
+
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        mean_of_each(&y_pred.huber_loss(y_true, self.delta, Reduction::None))
+    }
+}
+
+/// The Kullback-Leibler divergence of distributions along the last axis: the sum of `y * log(y / p)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KLDivergence;
+
+impl Loss for KLDivergence {
+    fn name(&self) -> &'static str {
+        "kl_divergence"
+    }
+
+    fn target(&self) -> Target {
+        Target::Values
+    }
+
+    /// Probabilities below 1e-7 count as 1e-7, as in Keras.
+    fn losses(&self, y_pred: &Tensor, y_true: &Tensor) -> Tensor {
+        let p = y_pred.clip(EPSILON, 1.0);
+        divergence(&p.log(), &y_true.clip(EPSILON, 1.0))
+    }
+
+    fn head(&self) -> Option<Activation> {
+        Some(Activation::Softmax)
+    }
+
+    fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
+        divergence(&logits.log_softmax(-1), y_true)
+    }
+}
+
+fn divergence(log_p: &Tensor, y: &Tensor) -> Tensor {
+    mean_of_each(&log_p.kl_div_loss(y, Reduction::None).sum_axes(&[-1], false))
 }
 
 /// `(N, ..) -> (N)`: the mean over all axes but the first.

@@ -4,18 +4,22 @@
 //! `y = gamma * x^ + beta`. Backward: `dbeta = sum(dy)`, `dgamma = sum(dy * x^)`, and
 //! `dx = gamma / sqrt(variance + epsilon) * (dy - dbeta / rows - x^ * dgamma / rows)`.
 //!
-//! Inference uses running statistics in place of the batch's, and is composed of elementwise ops.
+//! A gradient that is recorded, to be differentiated again, is tensor algebra; otherwise backward is a kernel.
+//!
+//! Inference uses running statistics in place of the batch's, and is composed of elementwise ops. How those follow the
+//! batch's is in `running_statistics.rs`.
 
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::BATCH_NORM;
 
+use super::norm::{self, Centred, axes_of_batch};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply_all, apply_in_place};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply_all, apply_in_place, fits};
 use crate::shape::{Shape, ShapeError};
-use crate::tape::Node;
+use crate::tape::{Node, is_recording};
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
@@ -184,6 +188,9 @@ impl Op for BatchNorm {
     }
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        if is_recording() {
+            return recorded_gradients(node.input(0), node.input(1), dy, self.epsilon).map(Some).to_vec();
+        }
         let inputs = [node.input(0), dy, node.input(1), node.aux(0), node.aux(1)];
         let (dx, parameters) = apply_all(Backward { epsilon: self.epsilon }, &inputs);
         [dx].into_iter().chain(parameters).map(Some).collect()
@@ -192,6 +199,17 @@ impl Op for BatchNorm {
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
         Cost { flops: 6 * x[0].len() as u64, bytes: 12 * x[0].len() as u64 }
     }
+}
+
+/// `dx`, `dgamma` and `dbeta` as tensor algebra, from which they can be differentiated. The statistics are made again from
+/// `x`, since those that forward gave carry no gradient.
+fn recorded_gradients(x: &Tensor, gamma: &Tensor, dy: &Tensor, epsilon: f32) -> [Tensor; 3] {
+    let (axes, rows) = (axes_of_batch(x.shape()), rows_and_channels(x.shape()).0 as f32);
+    let centred = Centred::over(x, &axes, epsilon);
+    let normal = centred.normal();
+    let (dgamma, dbeta) = (dy.mul(&normal).sum_axes(&axes, false), dy.sum_axes(&axes, false));
+    let along = normal.mul(&dgamma).add(&dbeta).affine(1.0 / rows, 0.0);
+    [dy.sub(&along).mul(&centred.inverse.mul(gamma)), dgamma, dbeta]
 }
 
 /// `dx`, and besides `dgamma` and `dbeta`, from x, `dy`, gamma, mean and variance.
@@ -258,7 +276,7 @@ impl Op for Backward {
     }
 
     fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
-        panic!("batch_norm: has no second derivative");
+        unreachable!("a gradient that is recorded is tensor algebra")
     }
 
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
@@ -345,15 +363,17 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// When `gamma` or `beta` is not one number a channel.
+    /// When `gamma` or `beta` is not one number a channel, or epsilon is negative.
     #[track_caller]
     pub fn batch_norm(&self, gamma: &Tensor, beta: &Tensor, epsilon: f32) -> (Tensor, Tensor, Tensor) {
+        fits("batch_norm", norm::check(self, epsilon));
         let (y, mut statistics) = apply_all(BatchNorm { epsilon }, &[self, gamma, beta]);
         let variance = statistics.pop().expect("two statistics");
         (y, statistics.pop().expect("two statistics"), variance)
     }
 
-    /// The input normalised by given statistics: `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
+    /// The input normalised by given statistics: `gamma * (x - mean) / sqrt(variance + epsilon) + beta`. All may be `(C)`,
+    /// or anything that broadcasts to the input.
     ///
     /// # Panics
     /// When the shapes don't broadcast.

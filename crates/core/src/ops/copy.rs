@@ -1,10 +1,10 @@
-//! Ops that copy elements to other places and compute nothing: contiguous, concat, pad. Views, which move nothing, are in
-//! `movement.rs`.
+//! Ops that copy elements to other places and compute nothing: contiguous, and the opposite of a slice. Views, which move
+//! nothing, are in `movement.rs`; `join.rs` and `pad.rs` build on this.
 
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::COPY;
 
-use super::movement::{axis_of, same_dtype, slice_view};
+use super::movement::{same_dtype, slice_view};
 use super::{KernelInfo, OpInfo};
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
@@ -27,7 +27,7 @@ pub(super) fn words(values: &[usize], spare: u32) -> [u32; MAX_RANK] {
 }
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["contiguous", "place", "concat"],
+    names: &["contiguous", "place"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &COPY,
@@ -77,7 +77,7 @@ pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: L
 }
 
 /// `y[to(i)] = x[from(i)]` on the CPU.
-fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
+pub(super) fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
     fn run<T: crate::Element + Pod>(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
         let (from, x, y) = (x.layout, x.buffer::<T>(), y.slice::<T>());
         let [from, to] = Layout::merge_axes([from, to]);
@@ -141,6 +141,7 @@ struct Place {
     value: f32,
 }
 
+#[track_caller]
 pub(super) fn place(x: &Tensor, shape: Shape, start: [usize; MAX_RANK], step: [usize; MAX_RANK], value: f32) -> Tensor {
     apply(Place { shape, start, step, value }, &[x])
 }
@@ -184,105 +185,10 @@ impl Op for Place {
     }
 }
 
-#[derive(Debug)]
-struct Concat {
-    axis: usize,
-}
-
-impl Op for Concat {
-    fn name(&self) -> &'static str {
-        "concat"
-    }
-
-    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
-        let mut total = 0;
-        for (i, s) in x.iter().enumerate() {
-            if s.rank() != x[0].rank() || (0..s.rank()).any(|a| a != self.axis && s[a] != x[0][a]) {
-                let problem = format!("tensor {i} differs from tensor 0 outside axis {}", self.axis);
-                return Err(ShapeError::new(problem).operand("tensor 0", x[0]).operand(&format!("tensor {i}"), s));
-            }
-            total += s[self.axis];
-        }
-        Ok(x[0].with(self.axis, total))
-    }
-
-    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
-        // Bytes are packed four to a word on a GPU, where parts can't be put side by side.
-        match same_dtype(x)? {
-            dtype @ (DType::U8 | DType::Bool) => {
-                Err(ShapeError::new(format!("{dtype} tensors are not joined")).help("join them on the host"))
-            }
-            dtype => Ok(dtype),
-        }
-    }
-
-    fn takes(&self, _: usize, _: &Layout) -> bool {
-        true
-    }
-
-    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let mut to = Layout::contiguous(y[0].shape());
-        for x in x {
-            to.shape = *x.shape();
-            copy_cpu(x, &mut y[0], to);
-            to.offset += x.shape()[self.axis] * to.strides[self.axis];
-        }
-    }
-
-    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let mut to = y[0].layout;
-        for x in x {
-            to.shape = *x.shape();
-            copy_gpu(gpu, x, &y[0], to);
-            to.offset += x.shape()[self.axis] * to.strides[self.axis];
-        }
-    }
-
-    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        let mut start = 0;
-        (0..node.inputs())
-            .map(|i| {
-                let len = node.input_shape(i)[self.axis];
-                start += len;
-                node.needs(i).then(|| dy.slice_axis(self.axis as isize, start - len..start))
-            })
-            .collect()
-    }
-
-    fn cost(&self, _: &[&Shape], y: &Shape) -> Cost {
-        Cost { flops: 0, bytes: 8 * y.len() as u64 }
-    }
-}
-
 impl Tensor {
     /// Row-major without gaps: itself if it is already, else a copy.
     #[track_caller]
     pub fn contiguous(&self) -> Tensor {
         if self.layout().is_contiguous() { self.clone() } else { apply(Contiguous, &[self]) }
-    }
-
-    /// Tensors joined along an axis.
-    ///
-    /// # Panics
-    /// When there are none, or their shapes differ elsewhere.
-    #[track_caller]
-    pub fn concat(tensors: &[&Tensor], axis: isize) -> Tensor {
-        let first = tensors.first().expect("concat: no tensors");
-        apply(Concat { axis: axis_of("concat", first, axis) }, tensors)
-    }
-
-    /// `value` added around each axis: `(before, after)` elements. Axes past the end of `widths` get none.
-    ///
-    /// # Panics
-    /// With more widths than axes.
-    #[track_caller]
-    pub fn pad(&self, widths: &[(usize, usize)], value: f32) -> Tensor {
-        assert!(widths.len() <= self.rank(), "pad: {} widths for shape {}", widths.len(), self.shape());
-        let (mut start, mut dims) = ([0; MAX_RANK], self.shape().to_vec());
-        for (axis, &(before, after)) in widths.iter().enumerate() {
-            start[axis] = before;
-            dims[axis] += before + after;
-        }
-        place(self, Shape::new(&dims), start, [1; MAX_RANK], value)
     }
 }

@@ -54,7 +54,7 @@ struct Params {
     pad: u32,
 }
 
-/// What the labels are: classes `(B)` of type `u32`, or targets `(B, C)` of type `f32`.
+/// What the labels are: classes `(B)` of type `u32` or `i32`, or targets `(B, C)` of type `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Labels {
     Classes,
@@ -72,7 +72,7 @@ impl Labels {
             (2, _) if x[1] == 0 => "there are no classes".to_string(),
             (2, Labels::Classes) if labels.dims() == &x[..1] => return Ok(Shape::from([x[0]])),
             (2, Labels::Targets) if labels == x => return Ok(Shape::from([x[0]])),
-            (2, Labels::Classes) => format!("u32 labels are one class a row, expected [{}]", x[0]),
+            (2, Labels::Classes) => format!("class labels are one number a row, expected [{}]", x[0]),
             (2, Labels::Targets) => format!("f32 labels are targets like the logits, expected {x}"),
             (rank, _) => format!("logits have {rank} axes, expected 2: (batch, classes)"),
         };
@@ -81,8 +81,10 @@ impl Labels {
 
     fn dtype(self, x: &[DType]) -> Result<DType, ShapeError> {
         match (x[0], x[1], self) {
-            (DType::F32, DType::U32, Labels::Classes) | (DType::F32, DType::F32, Labels::Targets) => Ok(DType::F32),
-            (DType::F32, other, _) => Err(ShapeError::new(format!("labels are {other}, expected u32 or f32"))),
+            (DType::F32, DType::U32 | DType::I32, Labels::Classes) | (DType::F32, DType::F32, Labels::Targets) => {
+                Ok(DType::F32)
+            }
+            (DType::F32, other, _) => Err(ShapeError::new(format!("labels are {other}, expected u32, i32 or f32"))),
             (other, ..) => Err(ShapeError::new(format!("logits are {other}, expected f32"))),
         }
     }
@@ -123,6 +125,14 @@ impl Labels {
     }
 }
 
+/// The class of a row. Kernels read the bits of a label too, and so a negative one is past all classes.
+pub(super) fn class_of(labels: &CpuView<'_>, row: usize) -> usize {
+    match labels.dtype {
+        DType::I32 => labels.slice::<i32>()[row] as u32 as usize,
+        _ => labels.slice::<u32>()[row] as usize,
+    }
+}
+
 fn buffers<'a>(x: &[GpuView<'a>]) -> Vec<&'a GpuBuffer> {
     x.iter().map(|x| x.buffer).collect()
 }
@@ -159,7 +169,7 @@ impl Op for CrossEntropy {
             let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = x.iter().map(|v| f64::from((v - top).exp())).sum();
             let weight = match self.0 {
-                Labels::Classes if (labels.slice::<u32>()[row] as usize) < n => 1.0,
+                Labels::Classes if class_of(labels, row) < n => 1.0,
                 Labels::Classes => f32::NAN,
                 Labels::Targets => labels.slice::<f32>()[row * n..][..n].iter().sum(),
             };
@@ -170,7 +180,7 @@ impl Op for CrossEntropy {
             let (x, top, log_sum) = (&logits[row * n..][..n], stats[row * STATS], stats[row * STATS + 1]);
             let nll = |v: &f32| log_sum - (v - top);
             match self.0 {
-                Labels::Classes => x.get(labels.slice::<u32>()[row] as usize).map_or(f32::NAN, nll),
+                Labels::Classes => x.get(class_of(labels, row)).map_or(f32::NAN, nll),
                 Labels::Targets if log_sum.is_nan() => f32::NAN,
                 Labels::Targets => {
                     let targets = &labels.slice::<f32>()[row * n..][..n];
@@ -236,7 +246,7 @@ impl Op for Backward {
             let &[top, log_sum, weight] = &stats[row * STATS..][..STATS] else { unreachable!("three numbers a row") };
             for (c, dx) in dx.iter_mut().enumerate() {
                 let t = match self.0 {
-                    Labels::Classes if labels.slice::<u32>()[row] as usize == c => 1.0,
+                    Labels::Classes if class_of(labels, row) == c => 1.0,
                     Labels::Classes => 0.0,
                     Labels::Targets => labels.slice::<f32>()[row * n + c],
                 };
@@ -301,7 +311,7 @@ impl Op for Correct {
         };
         par::map(y[0].slice(), |row| {
             let want = match self.0 {
-                Labels::Classes => labels.slice::<u32>()[row] as usize,
+                Labels::Classes => class_of(labels, row),
                 Labels::Targets => argmax(&labels.slice::<f32>()[row * n..][..n]),
             };
             if argmax(&x[row * n..][..n]) == want { 1.0 } else { 0.0 }
@@ -339,7 +349,8 @@ impl Op for Correct {
 
 impl Tensor {
     /// The loss of each row of logits `(B, C)`: minus the logarithm of the softmax at the label. Labels are classes `(B)` of
-    /// type `u32`, or targets `(B, C)` of type `f32`, as one-hot rows are. A class that isn't one gives NaN.
+    /// type `u32` or `i32`, or targets `(B, C)` of type `f32`, as one-hot rows are. A class that isn't one gives NaN.
+    /// [`Tensor::cross_entropy_with`] takes any number of axes, weights, and more.
     ///
     /// ```
     /// use tilegrad_core::{Device, Tensor};

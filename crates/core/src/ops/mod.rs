@@ -1,8 +1,10 @@
 //! The ops, one or one family a file, and their registry.
 
 mod argmax;
+mod axes;
 pub mod batch_norm;
 pub mod binary;
+pub mod blocks;
 mod cast;
 mod compare;
 mod conv2d;
@@ -14,22 +16,41 @@ pub mod copy;
 pub mod cross_entropy;
 pub mod cumulative;
 mod fill;
+pub mod flip;
 pub mod gather;
+mod gather_axis;
+mod gather_nd;
 mod gemm;
 mod integer;
+mod join;
+pub mod local_response_norm;
+pub mod losses;
+mod lp_pool2d;
 pub mod matmul;
+mod max_pool2d;
+mod max_unpool;
 pub mod movement;
+pub mod nll_loss;
+mod norm;
 pub mod optimizer;
 mod optimizer_constants;
 pub mod pack;
+mod pad;
+pub mod pool;
 pub mod pool2d;
 pub mod random;
+mod ranges;
 pub mod reduce;
 mod resample;
 pub mod resize;
+pub mod running_statistics;
+pub mod scatter;
+mod select;
 pub mod softmax;
 mod sort;
 mod statistics;
+mod tile;
+mod triangle;
 pub mod unary;
 mod unary_curve;
 mod unary_methods;
@@ -108,16 +129,25 @@ pub static ALL: &[&OpInfo] = &[
     &cross_entropy::INFO,
     &cumulative::INFO,
     &fill::INFO,
+    &flip::INFO,
     &gather::INFO,
+    &gather_axis::INFO,
+    &gather_nd::INFO,
     &integer::INFO,
+    &join::INFO,
+    &lp_pool2d::INFO,
     &matmul::INFO,
+    &max_pool2d::INFO,
+    &max_unpool::INFO,
     &movement::INFO,
+    &nll_loss::INFO,
     &optimizer::INFO,
     &pack::INFO,
     &pool2d::INFO,
     &random::INFO,
     &reduce::INFO,
     &resample::INFO,
+    &scatter::INFO,
     &softmax::INFO,
     &sort::INFO,
     &unary::INFO,

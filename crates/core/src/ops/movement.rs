@@ -147,31 +147,6 @@ impl Tensor {
         self.reshape(&[outer, &[inner.iter().product()]].concat())
     }
 
-    /// Adds an axis of length 1 at position `axis` of the result.
-    ///
-    /// # Panics
-    /// When the position is past the end.
-    #[track_caller]
-    pub fn unsqueeze(&self, axis: usize) -> Tensor {
-        assert!(axis <= self.rank(), "unsqueeze: position {axis} is past the end of shape {}", self.shape());
-        let mut dims = self.shape().to_vec();
-        dims.insert(axis, 1);
-        self.reshape(&dims)
-    }
-
-    /// Removes an axis of length 1.
-    ///
-    /// # Panics
-    /// When its length is not 1.
-    #[track_caller]
-    pub fn squeeze(&self, axis: isize) -> Tensor {
-        let axis = axis_of("squeeze", self, axis);
-        assert_eq!(self.shape()[axis], 1, "squeeze: axis {axis} of shape {} has not length 1", self.shape());
-        let mut dims = self.shape().to_vec();
-        dims.remove(axis);
-        self.reshape(&dims)
-    }
-
     /// The axes in another order: axis `i` of the result is axis `axes[i]`. A view.
     ///
     /// # Panics
@@ -258,6 +233,12 @@ impl Tensor {
         ranges.push(range);
         self.slice(&ranges)
     }
+}
+
+/// Panics with the message at the caller's line.
+#[track_caller]
+pub(super) fn refuse(op: &str, error: ShapeError) -> ! {
+    panic!("{}", error.of(op))
 }
 
 #[track_caller]

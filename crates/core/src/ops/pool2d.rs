@@ -1,7 +1,5 @@
-//! Pooling: each window of an image `(N, H, W, C)` becomes one element of `(N, OH, OW, C)`, its largest or its mean.
-//!
-//! Max: padding is minus infinity, NaN passes, and of equal elements the first wins. Forward notes the winner's tap, and
-//! backward gives it `dy`. Mean: `dx = sum over the windows that cover x of dy / taps`, where padding is no tap.
+//! Means over windows of images: `(N, H, W, C)` becomes `(N, OH, OW, C)`, and `dx = sum over the windows that cover x of
+//! dy / divisor`. Also the geometry that all of pooling shares. The methods, for one to three axes, are in `pool.rs`.
 //!
 //! Backward gathers: each input looks at the windows that cover it, so nothing is added atomically. Where few windows
 //! overlap, one thread makes a whole cell of inputs, and loads each window once.
@@ -11,50 +9,47 @@ use tilegrad_shaders::POOL2D;
 
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
-use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, apply_all};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, apply};
 use crate::shape::{Shape, ShapeError};
-use crate::tape::{self, Node};
+use crate::tape::Node;
 use crate::tensor::Tensor;
 use crate::window::{Axis, Padding, Window};
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["max_pool2d", "avg_pool2d"],
+    names: &["avg_pool1d", "avg_pool2d", "avg_pool3d"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &POOL2D,
-        entries: &[
-            "max_pool2d_forward",
-            "max_pool2d_forward_argmax",
-            "max_pool2d_backward",
-            "max_pool2d_backward_cells",
-            "avg_pool2d_forward",
-            "avg_pool2d_backward",
-            "avg_pool2d_backward_cells",
-        ],
-        headers: || {
-            let window =
-                |size, stride, dilation, padding| Window { size: [size; 2], stride: [stride; 2], dilation, padding };
-            let geometries = [
-                (window(2, 2, [1; 2], Padding::Valid), [2, 4, 6, 8]),
-                (window(3, 2, [2, 1], Padding::Same), [1, 7, 7, 3]),
-                (window(3, 3, [1; 2], Padding::Explicit([[1, 0], [2, 2]])), [1, 5, 6, 1]),
-            ];
-            let header = |(window, shape)| Geometry::of(&Shape::new(shape), &window).map(|g| g.constants(true, true));
-            geometries.iter().map(|(w, s)| header((*w, s)).expect("these windows fit").to_vec()).collect()
-        },
+        entries: &["avg_pool2d_forward", "avg_pool2d_backward", "avg_pool2d_backward_cells"],
+        headers,
         params_bytes: size_of::<Params>(),
     }],
 };
 
+/// Headers that take every path through the shaders of pooling.
+pub(super) fn headers() -> Vec<Vec<(&'static str, u32)>> {
+    let window = |size, stride, dilation, padding| Window { size: [size; 2], stride: [stride; 2], dilation, padding };
+    let geometries = [
+        (window(2, 2, [1; 2], Padding::Valid), [2, 4, 6, 8], Divisor::Inside),
+        (window(3, 2, [2, 1], Padding::Same), [1, 7, 7, 3], Divisor::Padded),
+        (window(3, 3, [1; 2], Padding::Explicit([[1, 0], [2, 2]])), [1, 5, 6, 1], Divisor::One),
+    ];
+    let header = |(window, shape, divisor): (Window, [usize; 4], Divisor)| {
+        let shape = Shape::from(shape);
+        let [h, w] = window.over(&shape).expect("these windows fit");
+        Geometry::of(&shape, Over { name: "", h, w, planes: 1 }).constants(divisor, true).to_vec()
+    };
+    geometries.into_iter().map(header).collect()
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
+pub(super) struct Params {
     threads: u32,
     x_offset: u32,
     dy_offset: u32,
-    pad: u32,
+    fill: u32,
 }
 
 /// The shape that pooling gives an input `(N, H, W, C)`: `(N, OH, OW, C)`.
@@ -73,28 +68,51 @@ pub fn pool2d_shape(x: &Shape, window: &Window) -> Result<Shape, ShapeError> {
     Ok(Shape::from([x[0], h.output, w.output, x[3]]))
 }
 
-/// A window resolved for one input.
+/// A window resolved for images of known height and width.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Over {
+    /// The op's name.
+    pub(super) name: &'static str,
+    pub(super) h: Axis,
+    pub(super) w: Axis,
+    /// Images that are planes of one larger image, one behind the other: positions count through them.
+    pub(super) planes: usize,
+}
+
+impl Over {
+    pub(super) fn output(&self, x: &Shape) -> Shape {
+        Shape::from([x[0], self.h.output, self.w.output, x[3]])
+    }
+
+    pub(super) fn input(&self, y: &Shape) -> Shape {
+        Shape::from([y[0], self.h.input, self.w.input, y[3]])
+    }
+
+    /// The most loop rounds of a thread that goes through a window, or in backward through the windows over an input.
+    pub(super) fn rounds(&self) -> usize {
+        let cover = |a: &Axis| (a.size - 1) * a.dilation / a.stride + 1;
+        (self.h.size * (self.w.size + 1)).max(cover(&self.h) * (cover(&self.w) + 1))
+    }
+}
+
+/// The same for a batch.
 #[derive(Clone, Copy)]
-struct Geometry {
+pub(super) struct Geometry {
     n: usize,
-    h: Axis,
-    w: Axis,
-    c: usize,
+    pub(super) h: Axis,
+    pub(super) w: Axis,
+    pub(super) c: usize,
+    planes: usize,
 }
 
 impl Geometry {
-    fn of(x: &Shape, window: &Window) -> Result<Geometry, ShapeError> {
-        let [h, w] = window.over(x)?;
-        Ok(Geometry { n: x[0], h, w, c: x[3] })
+    /// Of any tensor `(N, _, _, C)`: the input or the output.
+    pub(super) fn of(x: &Shape, over: Over) -> Geometry {
+        Geometry { n: x[0], h: over.h, w: over.w, c: x[3], planes: over.planes }
     }
 
-    /// Of an input that has been checked before.
-    fn checked(x: &Shape, window: &Window) -> Geometry {
-        Geometry::of(x, window).expect("the shape rule has accepted these shapes")
-    }
-
-    fn constants(&self, count_padding: bool, vec: bool) -> [(&'static str, u32); 15] {
-        let ([h, w], flag) = ([self.h, self.w], |b| b as usize);
+    pub(super) fn constants(&self, divisor: Divisor, vec: bool) -> [(&'static str, u32); 18] {
+        let (h, w) = (self.h, self.w);
         let constants = [
             ("C", self.c),
             ("H", h.input),
@@ -109,15 +127,18 @@ impl Geometry {
             ("DW", w.dilation),
             ("PT", h.before),
             ("PL", w.before),
-            ("COUNT_PADDING", flag(count_padding)),
-            ("VEC", flag(vec)),
+            ("PB", h.after),
+            ("PR", w.after),
+            ("PLANES", self.planes),
+            ("DIVISOR", divisor as usize),
+            ("VEC", vec as usize),
         ];
         constants.map(|(name, value)| (name, value as u32))
     }
 
     /// Whether backward can work by cells: windows without holes, few of them over each input, and a cell that one thread
     /// can go through.
-    fn by_cells(&self) -> bool {
+    pub(super) fn by_cells(&self) -> bool {
         let (dense, cover) = (|a: &Axis| a.dilation == 1 || a.size == 1, |a: &Axis| a.size.div_ceil(a.stride));
         dense(&self.h)
             && dense(&self.w)
@@ -126,32 +147,39 @@ impl Geometry {
     }
 
     /// Cells of the stride's size that cover the input and the padding before it.
-    fn cells(&self) -> usize {
+    pub(super) fn cells(&self) -> usize {
         let along = |a: &Axis| (a.input + a.before).div_ceil(a.stride);
         along(&self.h) * along(&self.w)
     }
 
-    /// Calls `f(tap, position)` for each tap of a window that lies in the image, in order; positions count pixels.
-    fn taps(&self, row: usize, column: usize, mut f: impl FnMut(usize, usize)) {
-        for kh in 0..self.h.size {
-            let Some(h) = self.h.tap(row, kh) else { continue };
-            for kw in 0..self.w.size {
-                if let Some(w) = self.w.tap(column, kw) {
-                    f(kh * self.w.size + kw, h * self.w.input + w);
-                }
+    /// Calls `f(pixel)` for each pixel of the image under a window, in order.
+    pub(super) fn taps(&self, row: usize, column: usize, mut f: impl FnMut(usize)) {
+        for h in (0..self.h.size).filter_map(|kh| self.h.tap(row, kh)) {
+            for w in (0..self.w.size).filter_map(|kw| self.w.tap(column, kw)) {
+                f(h * self.w.input + w);
             }
         }
     }
 
-    /// What the sum over a window is multiplied by to give the mean; anything for a window of padding only.
-    fn weight(&self, row: usize, column: usize, count_padding: bool) -> f32 {
-        let mut count = 0;
-        self.taps(row, column, |_, _| count += 1);
-        1.0 / if count_padding { self.h.size * self.w.size } else { count.max(1) } as f32
+    /// What the sum over a window is multiplied by; anything for a window of padding only.
+    fn weight(&self, row: usize, column: usize, divisor: Divisor) -> f32 {
+        let along = |a: &Axis, o: usize| match divisor {
+            Divisor::Inside => (0..a.size).filter(|&k| a.tap(o, k).is_some()).count(),
+            Divisor::Padded => {
+                (0..a.size).filter(|k| o * a.stride + k * a.dilation < a.before + a.input + a.after).count()
+            }
+            Divisor::One => 1,
+        };
+        1.0 / (along(&self.h, row) * along(&self.w, column)).max(1) as f32
+    }
+
+    /// The position of an image's first pixel.
+    pub(super) fn first_position(&self, image: usize) -> usize {
+        image % self.planes * self.h.input * self.w.input
     }
 
     /// Elements of one input image, of one output image, and of one output row.
-    fn lens(&self) -> [usize; 3] {
+    pub(super) fn lens(&self) -> [usize; 3] {
         let row = self.w.output * self.c;
         [self.h.input * self.w.input * self.c, self.h.output * row, row]
     }
@@ -161,224 +189,108 @@ impl Geometry {
         (self.n * pixels * self.c.div_ceil(4)) as u32
     }
 
-    fn launch(
+    pub(super) fn launch(
         &self,
         gpu: &mut Stream,
         entry: &'static str,
         pixels: usize,
-        count_padding: bool,
+        (divisor, fill): (Divisor, u32),
         x: &[GpuView<'_>],
         y: &[&GpuBuffer],
     ) {
         let vec = self.c.is_multiple_of(4) && x.iter().all(|x| x.offset().is_multiple_of(4));
         let (threads, dy_offset) = (self.threads(pixels), x.get(1).map_or(0, |dy| dy.offset()));
         gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &POOL2D, entry, constants: &self.constants(count_padding, vec) },
+            kernel: Kernel { shader: &POOL2D, entry, constants: &self.constants(divisor, vec) },
             inputs: &x.iter().map(|x| x.buffer).collect::<Vec<_>>(),
             outputs: y,
-            params: bytemuck::bytes_of(&Params { threads, x_offset: x[0].offset(), dy_offset, pad: 0 }),
+            params: bytemuck::bytes_of(&Params { threads, x_offset: x[0].offset(), dy_offset, fill }),
             workgroups: fold_workgroups(threads.into(), 64),
         });
     }
 
-    fn cost(&self, words: usize) -> Cost {
+    pub(super) fn cost(&self, words: usize) -> Cost {
         let taps = self.n * self.h.output * self.w.output * self.c * self.h.size * self.w.size;
         Cost { flops: taps as u64, bytes: 4 * words as u64 }
     }
 }
 
-#[derive(Debug)]
-struct MaxPool {
-    window: Window,
-    /// Whether backward will want the winners' taps.
-    save: bool,
-}
-
-impl MaxPool {
-    /// One row of windows: largest elements, and their taps (`u32::MAX` where a window is all padding).
-    fn row(g: &Geometry, index: usize, x: &[f32], y: &mut [f32], argmax: &mut [u32]) {
-        let x = &x[index / g.h.output * g.lens()[0]..];
-        y.fill(f32::NEG_INFINITY);
-        argmax.fill(u32::MAX);
-        for (column, (y, argmax)) in y.chunks_mut(g.c).zip(argmax.chunks_mut(g.c)).enumerate() {
-            g.taps(index % g.h.output, column, |tap, pixel| {
-                for ((y, argmax), &v) in y.iter_mut().zip(argmax.iter_mut()).zip(&x[pixel * g.c..]) {
-                    if *argmax == u32::MAX || (!y.is_nan() && (v > *y || v.is_nan())) {
-                        (*y, *argmax) = (v, tap as u32);
-                    }
-                }
-            });
-        }
-    }
-}
-
-impl Op for MaxPool {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
-    }
-
-    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
-        pool2d_shape(x[0], &self.window)
-    }
-
-    fn aux(&self, x: &[&Shape]) -> Vec<(Shape, DType)> {
-        if self.save { self.infer(x).map(|y| (y, DType::U32)).into_iter().collect() } else { Vec::new() }
-    }
-
-    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let g = Geometry::checked(x[0].shape(), &self.window);
-        let ([_, _, row], x, work) = (g.lens(), x[0].slice::<f32>(), g.w.output * g.c * g.h.size * g.w.size);
-        match y {
-            [y, argmax] => par::rows2(y.slice(), argmax.slice(), row, work, |i, y, argmax| {
-                MaxPool::row(&g, i, x, y, argmax);
-            }),
-            y => par::rows(y[0].slice(), row, work, |i, y| MaxPool::row(&g, i, x, y, &mut vec![0; row])),
-        }
-    }
-
-    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let g = Geometry::checked(x[0].shape(), &self.window);
-        let entry = if self.save { "max_pool2d_forward_argmax" } else { "max_pool2d_forward" };
-        let outputs: Vec<_> = y.iter().map(|y| y.buffer).collect();
-        g.launch(gpu, entry, g.h.output * g.w.output, false, x, &outputs);
-    }
-
-    fn saves(&self) -> Saves {
-        Saves::AUX
-    }
-
-    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some(apply(MaxPoolBackward { window: self.window, x: *node.input_shape(0) }, &[node.aux(0), dy]))]
-    }
-
-    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
-        Geometry::checked(x[0], &self.window).cost(x[0].len() + y.len() * (1 + self.save as usize))
-    }
-}
-
-/// `dx` from the winners' taps and `dy`.
-#[derive(Debug)]
-struct MaxPoolBackward {
-    window: Window,
-    x: Shape,
-}
-
-impl Op for MaxPoolBackward {
-    fn name(&self) -> &'static str {
-        "max_pool2d_backward"
-    }
-
-    fn infer(&self, _: &[&Shape]) -> Result<Shape, ShapeError> {
-        Ok(self.x)
-    }
-
-    fn dtype(&self, _: &[DType]) -> Result<DType, ShapeError> {
-        Ok(DType::F32)
-    }
-
-    fn cpu(&self, x: &[CpuView<'_>], dx: &mut [CpuViewMut<'_>]) {
-        let g = Geometry::checked(&self.x, &self.window);
-        let ([image, out, _], argmax, dy) = (g.lens(), x[0].slice::<u32>(), x[1].slice::<f32>());
-        par::rows(dx[0].slice(), image, image, |n, dx| {
-            dx.fill(0.0);
-            for window in 0..g.h.output * g.w.output {
-                let first = n * out + window * g.c;
-                g.taps(window / g.w.output, window % g.w.output, |tap, pixel| {
-                    for c in (0..g.c).filter(|c| argmax[first + c] == tap as u32) {
-                        dx[pixel * g.c + c] += dy[first + c];
-                    }
-                });
-            }
-        });
-    }
-
-    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], dx: &[GpuView<'_>]) {
-        let g = Geometry::checked(&self.x, &self.window);
-        let (entry, pixels) = if g.by_cells() {
-            ("max_pool2d_backward_cells", g.cells())
-        } else {
-            ("max_pool2d_backward", g.h.input * g.w.input)
-        };
-        g.launch(gpu, entry, pixels, false, x, &[dx[0].buffer]);
-    }
-
-    fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
-        panic!("max_pool2d: has no second derivative");
-    }
-
-    fn cost(&self, x: &[&Shape], dx: &Shape) -> Cost {
-        Geometry::checked(dx, &self.window).cost(2 * x[1].len() + dx.len())
-    }
+/// What a mean divides its sum by. The number is the shader's `DIVISOR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Divisor {
+    /// The taps in the image, as in Keras.
+    Inside,
+    /// The taps in the padded image: padding counts as zeros. What reaches past it, in ceil mode, does not count.
+    Padded,
+    /// Nothing: a sum.
+    One,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct AvgPool {
-    window: Window,
-    /// Whether padding counts as zeros, as in some other frameworks; in Keras it does not count.
-    count_padding: bool,
+pub(super) struct AvgPool {
+    pub(super) over: Over,
+    pub(super) divisor: Divisor,
 }
 
 impl Op for AvgPool {
     fn name(&self) -> &'static str {
-        "avg_pool2d"
+        self.over.name
     }
 
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
-        pool2d_shape(x[0], &self.window)
+        Ok(self.over.output(x[0]))
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let g = Geometry::checked(x[0].shape(), &self.window);
+        let g = Geometry::of(x[0].shape(), self.over);
         let ([image, _, row], x) = (g.lens(), x[0].slice::<f32>());
         par::rows(y[0].slice(), row, row * g.h.size * g.w.size, |index, y: &mut [f32]| {
             let (x, row) = (&x[index / g.h.output * image..], index % g.h.output);
             y.fill(0.0);
             for (column, y) in y.chunks_mut(g.c).enumerate() {
-                g.taps(row, column, |_, pixel| y.iter_mut().zip(&x[pixel * g.c..]).for_each(|(y, v)| *y += v));
-                let weight = g.weight(row, column, self.count_padding);
+                g.taps(row, column, |pixel| y.iter_mut().zip(&x[pixel * g.c..]).for_each(|(y, v)| *y += v));
+                let weight = g.weight(row, column, self.divisor);
                 y.iter_mut().for_each(|y| *y *= weight);
             }
         });
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let g = Geometry::checked(x[0].shape(), &self.window);
-        g.launch(gpu, "avg_pool2d_forward", g.h.output * g.w.output, self.count_padding, x, &[y[0].buffer]);
+        let g = Geometry::of(x[0].shape(), self.over);
+        g.launch(gpu, "avg_pool2d_forward", g.h.output * g.w.output, (self.divisor, 0), x, &[y[0].buffer]);
     }
 
-    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some(apply(AvgPoolBackward { pool: *self, x: *node.input_shape(0) }, &[dy]))]
+    fn backward(&self, _: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(apply(AvgPoolBackward(*self), &[dy]))]
     }
 
     fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
-        Geometry::checked(x[0], &self.window).cost(x[0].len() + y.len())
+        Geometry::of(x[0], self.over).cost(x[0].len() + y.len())
     }
 }
 
+/// `dx` from `dy`.
 #[derive(Debug)]
-struct AvgPoolBackward {
-    pool: AvgPool,
-    x: Shape,
-}
+pub(super) struct AvgPoolBackward(pub(super) AvgPool);
 
 impl Op for AvgPoolBackward {
     fn name(&self) -> &'static str {
-        "avg_pool2d_backward"
+        "avg_pool_backward"
     }
 
-    fn infer(&self, _: &[&Shape]) -> Result<Shape, ShapeError> {
-        Ok(self.x)
+    fn infer(&self, dy: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(self.0.over.input(dy[0]))
     }
 
     fn cpu(&self, dy: &[CpuView<'_>], dx: &mut [CpuViewMut<'_>]) {
-        let g = Geometry::checked(&self.x, &self.pool.window);
+        let g = Geometry::of(dy[0].shape(), self.0.over);
         let ([image, out, _], dy) = (g.lens(), dy[0].slice::<f32>());
         par::rows(dx[0].slice(), image, image, |n, dx: &mut [f32]| {
             dx.fill(0.0);
             for window in 0..g.h.output * g.w.output {
                 let (row, column) = (window / g.w.output, window % g.w.output);
-                let (dy, weight) = (&dy[n * out + window * g.c..], g.weight(row, column, self.pool.count_padding));
-                g.taps(row, column, |_, pixel| {
+                let (dy, weight) = (&dy[n * out + window * g.c..], g.weight(row, column, self.0.divisor));
+                g.taps(row, column, |pixel| {
                     dx[pixel * g.c..][..g.c].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy * weight);
                 });
             }
@@ -386,81 +298,21 @@ impl Op for AvgPoolBackward {
     }
 
     fn gpu(&self, gpu: &mut Stream, dy: &[GpuView<'_>], dx: &[GpuView<'_>]) {
-        let g = Geometry::checked(&self.x, &self.pool.window);
+        let g = Geometry::of(dy[0].shape(), self.0.over);
         let (entry, pixels) = if g.by_cells() {
             ("avg_pool2d_backward_cells", g.cells())
         } else {
             ("avg_pool2d_backward", g.h.input * g.w.input)
         };
-        g.launch(gpu, entry, pixels, self.pool.count_padding, dy, &[dx[0].buffer]);
+        g.launch(gpu, entry, pixels, (self.0.divisor, 0), dy, &[dx[0].buffer]);
     }
 
     /// The adjoint of the adjoint is the mean itself.
     fn backward(&self, _: &Node, ddx: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some(apply(self.pool, &[ddx]))]
+        vec![Some(apply(self.0, &[ddx]))]
     }
 
     fn cost(&self, dy: &[&Shape], dx: &Shape) -> Cost {
-        Geometry::checked(dx, &self.pool.window).cost(dy[0].len() + dx.len())
-    }
-}
-
-/// Refuses a window that is too large for a software adapter, whose threads go through a window, or in backward through the
-/// windows that cover an input.
-#[track_caller]
-fn check_window(op: &str, x: &Tensor, window: &Window) {
-    // The shape rule says what is wrong with a window that doesn't fit.
-    if let Ok(g) = Geometry::of(x.shape(), window) {
-        let cover = |a: &Axis| (a.size - 1) * a.dilation / a.stride + 1;
-        let rounds = (g.h.size * (g.w.size + 1)).max(cover(&g.h) * (cover(&g.w) + 1));
-        super::check_rounds(op, x.device().is_software(), rounds);
-    }
-}
-
-impl Tensor {
-    /// The largest element of each window: `(N, H, W, C)` becomes `(N, OH, OW, C)`. Padding is minus infinity, NaN passes.
-    ///
-    /// ```
-    /// use tilegrad_core::{Device, Padding, Tensor, Window};
-    /// let x = Tensor::new(&[1.0, 2.0, 5.0, 4.0, 3.0, 0.0], [1, 2, 3, 1], &Device::cpu());
-    /// let window = Window { size: [2; 2], stride: [1; 2], dilation: [1; 2], padding: Padding::Valid };
-    /// assert_eq!(x.max_pool2d(&window).to_vec::<f32>().unwrap(), [4.0, 5.0]);
-    /// ```
-    ///
-    /// # Panics
-    /// When the input is no image batch or no window fits; on a software adapter, when a window has more than 65,000 taps.
-    #[track_caller]
-    pub fn max_pool2d(&self, window: &Window) -> Tensor {
-        check_window("max_pool2d", self, window);
-        let save = tape::is_recording() && self.needs_grad();
-        apply_all(MaxPool { window: *window, save }, &[self]).0
-    }
-
-    /// The mean of each window: `(N, H, W, C)` becomes `(N, OH, OW, C)`. Padding does not count, as in Keras; the mean of
-    /// a window of nothing else is 0.
-    ///
-    /// ```
-    /// use tilegrad_core::{Device, Padding, Tensor, Window};
-    /// let x = Tensor::new(&[1.0, 2.0, 6.0, 3.0, 4.0, 8.0], [1, 2, 3, 1], &Device::cpu());
-    /// let window = Window { size: [2; 2], stride: [2; 2], dilation: [1; 2], padding: Padding::Same };
-    /// assert_eq!(x.avg_pool2d(&window).to_vec::<f32>().unwrap(), [2.5, 7.0]);
-    /// ```
-    ///
-    /// # Panics
-    /// When the input is no image batch or no window fits; on a software adapter, when a window has more than 65,000 taps.
-    #[track_caller]
-    pub fn avg_pool2d(&self, window: &Window) -> Tensor {
-        check_window("avg_pool2d", self, window);
-        apply(AvgPool { window: *window, count_padding: false }, &[self])
-    }
-
-    /// [`Tensor::avg_pool2d`] that counts padding as zeros, as PyTorch does by default.
-    ///
-    /// # Panics
-    /// When the input is no image batch or no window fits; on a software adapter, when a window has more than 65,000 taps.
-    #[track_caller]
-    pub fn avg_pool2d_with_padding(&self, window: &Window) -> Tensor {
-        check_window("avg_pool2d", self, window);
-        apply(AvgPool { window: *window, count_padding: true }, &[self])
+        Geometry::of(dx, self.0.over).cost(dy[0].len() + dx.len())
     }
 }

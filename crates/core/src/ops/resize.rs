@@ -57,6 +57,8 @@ pub enum Coordinates {
     AlignCorners,
     /// `x / scale`.
     Asymmetric,
+    /// `(x + 0.5) / scale`, for nearest elements of which the one before is taken: ONNX's `tf_half_pixel_for_nn`.
+    HalfPixelUnshifted,
     /// The part of the input from `start` to `end` for each axis, where 0 is its first and 1 its last element, with `outside`
     /// wherever the part reaches past the input. TensorFlow's `crop_and_resize`.
     CropAndResize {
@@ -152,6 +154,7 @@ impl Plan {
                 }
             }
             Coordinates::Asymmetric => x / self.scale,
+            Coordinates::HalfPixelUnshifted => (x + 0.5) / self.scale,
             Coordinates::CropAndResize { .. } => {
                 let [start, end] = self.roi.unwrap_or([0.0, 1.0]);
                 let along = if self.exact == 1.0 {

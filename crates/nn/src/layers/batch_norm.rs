@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! training    y = gamma * (x - mean(batch)) / sqrt(variance(batch) + epsilon) + beta
-//!             moving = momentum * moving + (1 - momentum) * batch's
+//!             moving = momentum * moving + (1 - momentum) * batch's     Keras; biased variance
+//!             moving = (1 - momentum) * moving + momentum * batch's     PyTorch; unbiased variance
 //! inference   y = gamma * (x - moving_mean) / sqrt(moving_variance + epsilon) + beta
 //! ```
 
-use tilegrad_core::ops::batch_norm::update_running;
-use tilegrad_core::{Shape, ShapeError, Tensor, no_grad};
+use tilegrad_core::{RunningAverage, Shape, ShapeError, Tensor};
 
 use super::built;
 use crate::initializers::Initializer;
@@ -20,7 +20,7 @@ use crate::param::Param;
 /// uses and keeps its moving statistics also in training, as in Keras.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
-    momentum: f32,
+    average: RunningAverage,
     epsilon: f32,
     name: Option<String>,
     gamma: Option<Param>,
@@ -32,7 +32,7 @@ pub struct BatchNorm {
 impl Default for BatchNorm {
     fn default() -> BatchNorm {
         BatchNorm {
-            momentum: 0.99,
+            average: RunningAverage::default(),
             epsilon: 1e-3,
             name: None,
             gamma: None,
@@ -49,9 +49,15 @@ impl BatchNorm {
         BatchNorm::default()
     }
 
-    /// How much of the moving statistics stays at each step.
-    pub fn momentum(mut self, momentum: f32) -> BatchNorm {
-        self.momentum = momentum;
+    /// How much of the moving statistics stays at each step, as in Keras.
+    pub fn momentum(self, momentum: f32) -> BatchNorm {
+        self.running_average(RunningAverage::Keras { momentum })
+    }
+
+    /// How the moving statistics follow the batches': Keras's convention with momentum 0.99 if nothing else is said.
+    /// PyTorch's is `RunningAverage::PyTorch { momentum: 0.1 }`, with an epsilon of 1e-5.
+    pub fn running_average(mut self, average: RunningAverage) -> BatchNorm {
+        self.average = average;
         self
     }
 
@@ -101,11 +107,6 @@ impl Layer for BatchNorm {
         if !ctx.training || frozen {
             return x.batch_norm_inference(&gamma, &beta, &moving_mean, &moving_variance, self.epsilon);
         }
-        let (y, mean, variance) = x.batch_norm(&gamma, &beta, self.epsilon);
-        no_grad(|| {
-            update_running(&moving_mean, &mean, self.momentum);
-            update_running(&moving_variance, &variance, self.momentum);
-        });
-        y
+        x.batch_norm_training(&gamma, &beta, &moving_mean, &moving_variance, self.epsilon, self.average)
     }
 }

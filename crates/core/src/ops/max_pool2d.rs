@@ -1,0 +1,218 @@
+//! The largest element of each window of images: `(N, H, W, C)` becomes `(N, OH, OW, C)`. The methods, for one to three
+//! axes, are in `pool.rs`.
+//!
+//! Padding is minus infinity, NaN passes, and of equal elements the first wins. Forward notes the winner's position in its
+//! image. Given the positions everything is linear: backward puts `dy` there, and its own backward takes from there.
+
+use bytemuck::Pod;
+use tilegrad_shaders::POOL2D;
+
+use super::pool2d::{Divisor, Geometry, Over, Params, headers};
+use super::{KernelInfo, OpInfo};
+use crate::cpu::par;
+use crate::dtype::{DType, Element};
+use crate::gpu::Stream;
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::shape::{Shape, ShapeError};
+use crate::tape::Node;
+use crate::tensor::Tensor;
+
+pub(super) static INFO: OpInfo = OpInfo {
+    names: &["max_pool1d", "max_pool2d", "max_pool3d"],
+    differentiable: true,
+    kernels: &[KernelInfo {
+        shader: &POOL2D,
+        entries: &[
+            "max_pool2d_forward",
+            "max_pool2d_forward_argmax",
+            "max_pool2d_gather",
+            "max_pool2d_backward",
+            "max_pool2d_backward_cells",
+        ],
+        headers,
+        params_bytes: size_of::<Params>(),
+    }],
+};
+
+/// The position of the winner of a window of padding only.
+const NO_POSITION: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub(super) struct MaxPool {
+    pub(super) over: Over,
+    /// Whether the winners' positions are wanted, by backward or by the caller.
+    pub(super) save: bool,
+}
+
+impl MaxPool {
+    /// One row of windows: largest elements, and their positions.
+    fn row(g: &Geometry, index: usize, x: &[f32], y: &mut [f32], positions: &mut [u32]) {
+        let (image, row) = (index / g.h.output, index % g.h.output);
+        let (x, first) = (&x[image * g.lens()[0]..], g.first_position(image));
+        y.fill(f32::NEG_INFINITY);
+        positions.fill(NO_POSITION);
+        for (column, (y, positions)) in y.chunks_mut(g.c).zip(positions.chunks_mut(g.c)).enumerate() {
+            g.taps(row, column, |pixel| {
+                for ((y, position), &v) in y.iter_mut().zip(positions.iter_mut()).zip(&x[pixel * g.c..]) {
+                    if *position == NO_POSITION || (!y.is_nan() && (v > *y || v.is_nan())) {
+                        (*y, *position) = (v, (first + pixel) as u32);
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl Op for MaxPool {
+    fn name(&self) -> &'static str {
+        self.over.name
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(self.over.output(x[0]))
+    }
+
+    fn aux(&self, x: &[&Shape]) -> Vec<(Shape, DType)> {
+        if self.save { vec![(self.over.output(x[0]), DType::U32)] } else { Vec::new() }
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let g = Geometry::of(x[0].shape(), self.over);
+        let ([_, _, row], x, work) = (g.lens(), x[0].slice::<f32>(), g.w.output * g.c * g.h.size * g.w.size);
+        match y {
+            [y, positions] => par::rows2(y.slice(), positions.slice(), row, work, |i, y, positions| {
+                MaxPool::row(&g, i, x, y, positions);
+            }),
+            y => par::rows(y[0].slice(), row, work, |i, y| MaxPool::row(&g, i, x, y, &mut vec![0; row])),
+        }
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        let g = Geometry::of(x[0].shape(), self.over);
+        let entry = if self.save { "max_pool2d_forward_argmax" } else { "max_pool2d_forward" };
+        let outputs: Vec<_> = y.iter().map(|y| y.buffer).collect();
+        g.launch(gpu, entry, g.h.output * g.w.output, (Divisor::One, 0), x, &outputs);
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::AUX
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        vec![Some(apply(MaxPoolBackward(self.over), &[node.aux(0), dy]))]
+    }
+
+    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
+        Geometry::of(x[0], self.over).cost(x[0].len() + y.len() * (1 + self.save as usize))
+    }
+}
+
+/// `dx` from the winners' positions and `dy`.
+#[derive(Debug)]
+struct MaxPoolBackward(Over);
+
+impl Op for MaxPoolBackward {
+    fn name(&self) -> &'static str {
+        "max_pool_backward"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(self.0.input(x[0]))
+    }
+
+    fn dtype(&self, _: &[DType]) -> Result<DType, ShapeError> {
+        Ok(DType::F32)
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], dx: &mut [CpuViewMut<'_>]) {
+        let g = Geometry::of(x[0].shape(), self.0);
+        let ([image, out, _], positions, dy) = (g.lens(), x[0].slice::<u32>(), x[1].slice::<f32>());
+        par::rows(dx[0].slice(), image, image, |n, dx: &mut [f32]| {
+            dx.fill(0.0);
+            let here = n * out..(n + 1) * out;
+            for (i, (&position, dy)) in positions[here.clone()].iter().zip(&dy[here]).enumerate() {
+                if position != NO_POSITION {
+                    dx[(position as usize - g.first_position(n)) * g.c + i % g.c] += dy;
+                }
+            }
+        });
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], dx: &[GpuView<'_>]) {
+        let g = Geometry::of(x[0].shape(), self.0);
+        let (entry, pixels) = if g.by_cells() {
+            ("max_pool2d_backward_cells", g.cells())
+        } else {
+            ("max_pool2d_backward", g.h.input * g.w.input)
+        };
+        g.launch(gpu, entry, pixels, (Divisor::One, 0), x, &[dx[0].buffer]);
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::input(0)
+    }
+
+    fn backward(&self, node: &Node, ddx: &Tensor) -> Vec<Option<Tensor>> {
+        vec![None, Some(apply(MaxPoolGather(self.0), &[node.input(0), ddx]))]
+    }
+
+    fn cost(&self, x: &[&Shape], dx: &Shape) -> Cost {
+        Geometry::of(dx, self.0).cost(2 * x[1].len() + dx.len())
+    }
+}
+
+/// What lies at the winners' positions: the adjoint of [`MaxPoolBackward`]. Also of `u32`: positions of positions. A
+/// window without a winner has 0, or no position.
+#[derive(Debug)]
+pub(super) struct MaxPoolGather(pub(super) Over);
+
+impl MaxPoolGather {
+    fn copy<T: Element + Pod>(&self, positions: &CpuView<'_>, x: &CpuView<'_>, y: &mut [T], fill: T) {
+        let g = Geometry::of(positions.shape(), self.0);
+        let ([image, out, row], positions, x) = (g.lens(), positions.slice::<u32>(), x.slice::<T>());
+        par::chunks(y, row, |first, y| {
+            for (i, y) in (first..).zip(y) {
+                let position = positions[i];
+                *y = match position {
+                    NO_POSITION => fill,
+                    _ => x[i / out * image + (position as usize - g.first_position(i / out)) * g.c + i % g.c],
+                };
+            }
+        });
+    }
+}
+
+impl Op for MaxPoolGather {
+    fn name(&self) -> &'static str {
+        "max_pool_gather"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(*x[0])
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        Ok(x[1])
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        match x[1].dtype {
+            DType::U32 => self.copy(&x[0], &x[1], y[0].slice(), NO_POSITION),
+            _ => self.copy(&x[0], &x[1], y[0].slice(), 0.0f32),
+        }
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        let g = Geometry::of(x[0].shape(), self.0);
+        let fill = if x[1].dtype == DType::U32 { NO_POSITION } else { 0 };
+        g.launch(gpu, "max_pool2d_gather", g.h.output * g.w.output, (Divisor::One, fill), x, &[y[0].buffer]);
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::input(0)
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        vec![None, Some(apply(MaxPoolBackward(self.0), &[node.input(0), dy]))]
+    }
+}
