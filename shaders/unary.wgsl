@@ -42,6 +42,17 @@ fn with_sign(magnitude: f32, v: f32) -> f32 {
     return bitcast<f32>((bitcast<u32>(magnitude) & 0x7fffffffu) | (bitcast<u32>(v) & 0x80000000u));
 }
 
+// By bits: a subnormal number is not 0.
+fn sign_of(v: f32) -> f32 {
+    return select(with_sign(1.0, v), 0.0, bitcast<u32>(v) << 1u == 0u);
+}
+
+// With selects in place of min and max, which may turn -0 into 0.
+fn limited(v: f32, low: f32, high: f32) -> f32 {
+    let w = select(v, low, v < low);
+    return select(w, high, w > high);
+}
+
 fn logistic(v: f32) -> f32 {
     // exp of a non-positive number can't overflow.
     let e = exp(-abs(v));
@@ -101,15 +112,15 @@ fn f(v: f32) -> f32 {
         case 11u: { return p.a * v + p.b; }                                      // affine
         case 14u: { return select(v, p.a * v, v < 0.0); }                        // leaky_relu
         case 15u: { return gelu(v); }                                            // gelu
-        case 18u: { return keep(v, min(max(v, p.a), p.b)); }                     // clip
+        case 18u: { return keep(v, limited(v, p.a, p.b)); }                      // clip
         case 26u: { return keep(v, with_sign(ceil(v), v)); }                     // ceil
         case 27u: { return keep(v, with_sign(floor(v), v)); }                    // floor
         case 28u: { return keep(v, with_sign(round(v), v)); }                    // round
         case 29u: { return keep(v, with_sign(trunc(v), v)); }                    // trunc
-        case 30u: { return keep(v, sign(v)); }                                   // sign
+        case 30u: { return keep(v, sign_of(v)); }                                // sign
         case 36u: { return keep(v, 1.0 / sqrt(v)); }                             // rsqrt
-        case 39u: { return keep(v, clamp(v, 0.0, 6.0)); }                        // relu6
-        case 42u: { return keep(v, clamp(p.a * v + p.b, 0.0, 1.0)); }            // hard_sigmoid
+        case 39u: { return keep(v, limited(v, 0.0, 6.0)); }                      // relu6
+        case 42u: { return keep(v, limited(p.a * v + p.b, 0.0, 1.0)); }          // hard_sigmoid
         case 43u: { return keep(v, select(select(v * (v + 3.0) / 6.0, v, v >= 3.0), 0.0, v <= -3.0)); } // hard_swish
         case 44u: { return keep(v, mish(v)); }                                   // mish
         case 45u: { return keep(v, select(with_sign(1.0, v), v / (1.0 + abs(v)), finite(v))); } // softsign
@@ -123,7 +134,7 @@ fn df(v: f32) -> f32 {
         case 0u: { return -1.0; }
         case 1u: { return v; }
         case 3u: { return 0.5 / v; }
-        case 4u: { return keep(v, sign(v)); }
+        case 4u: { return keep(v, sign_of(v)); }
         case 5u: { return select(0.0, 1.0, v > 0.0 || nan_bits(v)); }
         case 6u: { return v * (1.0 - v); }
         case 7u: { return 1.0 - v * v; }
@@ -179,6 +190,7 @@ fn unary_forward(
     let i = (group.x + group.y * groups.x) * SIZE + local;
     if i * 4u < p.len {
         let v = load_x(p.x_offset + i * 4u);
+        // In a loop, which is unrolled, f is compiled once and not four times.
         var r = v;
         for (var k = 0u; k < 4u; k++) {
             r[k] = f(v[k]);

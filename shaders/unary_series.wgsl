@@ -428,6 +428,7 @@ fn unary_forward(
     let i = (group.x + group.y * groups.x) * SIZE + local;
     if i * 4u < p.len {
         let v = load_x(p.x_offset + i * 4u);
+        // In a loop, which is unrolled, f is compiled once and not four times.
         var r = v;
         for (var k = 0u; k < 4u; k++) {
             r[k] = f(v[k]);

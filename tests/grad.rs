@@ -17,7 +17,7 @@ use grad_runner::report::Report;
 use grad_runner::{optimizers, run};
 
 /// Ops that tilegrad is known not to have.
-const UNSUPPORTED: &[&str] = &["cumsum", "l2norm", "logsumexp", "prod", "std"];
+const UNSUPPORTED: &[&str] = &[];
 
 fn folder() -> PathBuf {
     let cases = std::env::var_os("TILEGRAD_CASES_DIR").map(PathBuf::from);

@@ -10,6 +10,12 @@ mod onnx_runner;
 mod tests_of_elementwise;
 #[path = "onnx_runner/tests_of_mapping.rs"]
 mod tests_of_mapping;
+#[path = "onnx_runner/tests_of_norm.rs"]
+mod tests_of_norm;
+#[path = "onnx_runner/tests_of_pooling.rs"]
+mod tests_of_pooling;
+#[path = "onnx_runner/tests_of_reduce.rs"]
+mod tests_of_reduce;
 #[path = "onnx_runner/tests_of_runner.rs"]
 mod tests_of_runner;
 

@@ -185,6 +185,30 @@ fn scatter_in_every_mode_and_type() {
 }
 
 #[test]
+fn truth_values() {
+    let (x, src) = ([true, false, false, true], [true, false, true, true, false]);
+    let picks = [1, 0, 1, 2, 3];
+    let want = [
+        [false, true, true, false],
+        [true, true, true, true],
+        [false, false, false, false],
+        [true, true, true, true],
+        [false, false, false, false],
+    ];
+    for device in devices() {
+        let there = Tensor::new(&x, [4], &device);
+        let by = index(&picks, &[5], &device);
+        for (mode, want) in MODES.into_iter().zip(want) {
+            let y = there.scatter(0, &by, &Tensor::new(&src, [5], &device), mode);
+            assert_eq!(y.to_vec::<bool>().unwrap(), want, "{mode:?} on {device}");
+        }
+        assert_eq!(there.index_select(0, &by).to_vec::<bool>().unwrap(), [false, true, false, false, true]);
+        assert_eq!(there.gather(0, &index(&[3, 9], &[2], &device)).to_vec::<bool>().unwrap(), [true, false]);
+        assert_eq!(there.nonzero().unwrap().to_vec::<u32>().unwrap(), [0, 3]);
+    }
+}
+
+#[test]
 fn scatter_covers_a_part() {
     for device in devices() {
         let x = Tensor::zeros([3, 4], &device);

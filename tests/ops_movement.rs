@@ -28,6 +28,9 @@ fn same_in_every_type(name: &str, shape: &[usize], f: impl Fn(&Tensor) -> Tensor
     let n = Shape::new(shape).len();
     let want: Vec<u8> = values(&f(&counted(shape, &Device::cpu()))).iter().map(|v| *v as u8).collect();
     for device in devices() {
+        let thirds = Tensor::new(&(0..n).map(|i| i % 3 == 0).collect::<Vec<_>>(), shape, &device);
+        let kept: Vec<bool> = want.iter().map(|i| i % 3 == 0).collect();
+        assert_eq!(f(&thirds).to_vec::<bool>().unwrap(), kept, "{name} of bool on {device}");
         let x = Tensor::new(&(0..n).map(|i| i as u8).collect::<Vec<_>>(), shape, &device);
         assert_eq!(f(&x).to_vec::<u8>().unwrap(), want, "{name} of u8 on {device}");
         let x = Tensor::new(&(0..n as u32).collect::<Vec<_>>(), shape, &device);
@@ -289,5 +292,13 @@ fn triangles() {
         assert!(kept[0] == 0.0 && kept[1] == 0.0 && kept[2].is_nan() && kept[3] == 0.0, "{kept:?} on {device}");
     }
     check("tril", &[random([2, 3, 4], 8, -1.0, 1.0)], |x| x[0].tril(1).square());
-    same_in_every_type("triu", &[3, 5], |x| x.triu(1));
+    // What is cut off is element 0, which is true among the conditions.
+    for device in devices() {
+        let x = Tensor::new(&[true; 6], [2, 3], &device);
+        assert_eq!(x.triu(1).to_vec::<bool>().unwrap(), [false, true, true, false, false, true]);
+        let x = Tensor::new(&[3u8; 6], [2, 3], &device);
+        assert_eq!(x.tril(0).to_vec::<u8>().unwrap(), [3, 0, 0, 3, 3, 0]);
+        let x = Tensor::new(&[-3i32; 6], [2, 3], &device);
+        assert_eq!(x.tril(0).to_vec::<i32>().unwrap(), [-3, 0, 0, -3, -3, 0]);
+    }
 }

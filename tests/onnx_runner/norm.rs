@@ -10,6 +10,7 @@ pub fn run(node: &Node) -> Option<Outcome<Vec<Value>>> {
     Some(match node.op {
         "BatchNormalization" => batch(node),
         "GroupNormalization" => group(node),
+        "Hardmax" => softmax(node, Tensor::hardmax),
         "InstanceNormalization" => instance(node),
         "LRN" => local_response(node),
         "LayerNormalization" => layer(node),

@@ -75,6 +75,7 @@ impl Shape {
     }
 
     /// This shape with axis `axis` set to `len`.
+    #[track_caller]
     pub fn with(&self, axis: usize, len: usize) -> Shape {
         let mut dims = *self;
         dims.dims[axis] = len;

@@ -25,7 +25,7 @@ use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["cumsum", "cumprod", "linear_recurrence"],
+    names: &["cumsum", "cumprod"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &CUMULATIVE,

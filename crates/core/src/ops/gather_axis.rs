@@ -15,7 +15,7 @@ use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -167,9 +167,7 @@ pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
 /// Checks the index of an op that has one for each element: its type, its rank, and no axis longer than that of `x`.
 #[track_caller]
 pub(super) fn check_full_index(op: &str, x: &Tensor, axis: usize, index: &Tensor) {
-    if let Err(error) = check_index(index.dtype()) {
-        refuse(op, error);
-    }
+    fits(op, check_index(index.dtype()));
     if index.rank() != x.rank() {
         let problem = format!("the index has {} axes, x has {}", index.rank(), x.rank());
         refuse(op, ShapeError::new(problem).operand("x", x.shape()).operand("index", index.shape()));
@@ -212,9 +210,7 @@ impl Tensor {
     #[track_caller]
     pub fn index_select(&self, axis: isize, index: &Tensor) -> Tensor {
         let axis = axis_of("index_select", self, axis);
-        if let Err(error) = check_index(index.dtype()) {
-            refuse("index_select", error);
-        }
+        fits("index_select", check_index(index.dtype()));
         let [outer, n, inner] = around(self.shape(), axis);
         let dims = [&self.shape()[..axis], index.shape(), &self.shape()[axis + 1..]].concat();
         if dims.len() > crate::MAX_RANK {

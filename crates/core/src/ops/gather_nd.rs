@@ -13,7 +13,7 @@ use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
-use crate::op::{CpuView, CpuViewMut, GpuView, Op, apply};
+use crate::op::{CpuView, CpuViewMut, GpuView, Op, apply, fits};
 use crate::shape::{MAX_RANK, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -112,9 +112,7 @@ struct Parts {
 fn parts(op: &str, x: &Tensor, index: &Tensor, batch_dims: usize) -> Parts {
     let (xs, is) = (x.shape(), index.shape());
     let fail = |problem: String| ShapeError::new(problem).operand("x", xs).operand("index", is);
-    if let Err(error) = check_index(index.dtype()) {
-        refuse(op, error);
-    }
+    fits(op, check_index(index.dtype()));
     let Some((&axes, leading)) = is.split_last() else { refuse(op, fail("the index is a scalar".into())) };
     if batch_dims > leading.len() || batch_dims > xs.rank() {
         refuse(op, fail(format!("{batch_dims} batch axes are more than there are")));

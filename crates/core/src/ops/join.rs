@@ -6,6 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::JOIN;
 
+use super::axes::named_axes;
 use super::copy::{copy_cpu, copy_gpu};
 use super::movement::{axis_of, refuse, same_dtype};
 use super::{KernelInfo, OpInfo};
@@ -175,6 +176,7 @@ impl Tensor {
             let other = tensors[i].shape();
             refuse("stack", error.operand("tensor 0", first.shape()).operand(&format!("tensor {i}"), other));
         }
+        named_axes("stack", first, &[axis], first.rank() + 1);
         let with_axis: Vec<Tensor> = tensors.iter().map(|t| t.unsqueeze(axis)).collect();
         let axis = if axis < 0 { axis + first.rank() as isize + 1 } else { axis };
         apply(Concat { axis: axis as usize }, &with_axis.iter().collect::<Vec<_>>())

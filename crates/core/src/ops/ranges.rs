@@ -5,6 +5,9 @@ use crate::device::Device;
 use crate::shape::ShapeError;
 use crate::tensor::Tensor;
 
+/// The most elements that are made here: positions fit 31 bits.
+const MOST: usize = i32::MAX as usize;
+
 /// Number of elements of `start, start + step, ..` before `end`, given the distance in steps.
 #[track_caller]
 fn count(op: &str, start: f64, end: f64, step: f64, steps: f64) -> usize {
@@ -15,9 +18,9 @@ fn count(op: &str, start: f64, end: f64, step: f64, steps: f64) -> usize {
             ShapeError::new(format!("from {start} to {end} in steps of {step} is no finite number of elements")),
         );
     }
-    if count > (1u64 << 31) as f64 {
+    if count > MOST as f64 {
         let problem =
-            format!("from {start} to {end} in steps of {step} are {count} elements, at most 2^31 are supported");
+            format!("from {start} to {end} in steps of {step} are {count} elements, at most {MOST} are supported");
         refuse(op, ShapeError::new(problem));
     }
     count.max(0.0) as usize
@@ -34,7 +37,7 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// When the step is 0, or there are more than 2^31 numbers.
+    /// When the step is 0, or there are more than 2^31 - 1 numbers.
     #[track_caller]
     pub fn arange(start: f32, end: f32, step: f32, device: &Device) -> Tensor {
         // In f32, so that 0.3 is three steps of 0.1.
@@ -60,11 +63,11 @@ impl Tensor {
     /// `count` numbers at equal distances from `start` to `end`, both included.
     ///
     /// # Panics
-    /// With more than 2^31 numbers.
+    /// With more than 2^31 - 1 numbers.
     #[track_caller]
     pub fn linspace(start: f32, end: f32, count: usize, device: &Device) -> Tensor {
-        if count > 1 << 31 {
-            refuse("linspace", ShapeError::new(format!("{count} elements, at most 2^31 are supported")));
+        if count > MOST {
+            refuse("linspace", ShapeError::new(format!("{count} elements, at most {MOST} are supported")));
         }
         let (from, to, last) = (f64::from(start), f64::from(end), count.saturating_sub(1).max(1) as f64);
         let at = |i: usize| (from * (1.0 - i as f64 / last) + to * (i as f64 / last)) as f32;
@@ -80,11 +83,16 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// With more than 2^31 rows.
+    /// With more than 2^31 - 1 rows or columns.
     #[track_caller]
     pub fn eye(rows: usize, columns: usize, k: isize, device: &Device) -> Tensor {
-        if rows > 1 << 31 {
-            refuse("eye", ShapeError::new(format!("{rows} rows, at most 2^31 are supported")));
+        if rows.max(columns) > MOST {
+            refuse(
+                "eye",
+                ShapeError::new(format!(
+                    "{rows} x {columns} elements, at most {MOST} in a row or column are supported"
+                )),
+            );
         }
         let column = |row: usize| {
             let at = (row as isize).saturating_add(k);

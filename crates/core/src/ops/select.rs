@@ -3,10 +3,13 @@
 //! How many elements are chosen depends on the values, so the first three read the mask back and wait for the device.
 //! They return a `Result` for that reason. What they pick is then an ordinary gather, with a gradient.
 
+use super::axes::named_axes;
+use super::gather_axis::check_index;
 use super::movement::{axis_of, refuse};
 use super::scatter::ScatterMode;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::op::fits;
 use crate::shape::ShapeError;
 use crate::tensor::Tensor;
 
@@ -106,6 +109,8 @@ impl Tensor {
             let error = ShapeError::new("the values elsewhere and at the label are not two elements");
             refuse("one_hot_values", error.operand("values", values.shape()));
         }
+        fits("one_hot_values", check_index(self.dtype()));
+        named_axes("one_hot_values", self, &[axis], self.rank() + 1);
         let index = self.unsqueeze(axis);
         let axis = if axis < 0 { axis + index.rank() as isize } else { axis };
         let value =
