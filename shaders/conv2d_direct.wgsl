@@ -40,6 +40,7 @@ const STEPS_A_LOAD: u32 = 4u * LANES / ROWS;  // pixels one load covers in backw
 const CG: u32 = C / GROUPS;
 const OG: u32 = O / GROUPS;
 const TAPS: u32 = KH * KW;
+const WHOLE: bool = TAPS * CG % 4u == 0u;  // no step of the forward sum reaches past its end
 
 // Every row's four columns. Only indexed by unrolled loops, so that it becomes registers; past 32 rows it would not.
 var<private> sums: array<vec4<f32>, ROWS>;
@@ -150,13 +151,13 @@ fn load_x(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
 // Four output channels of row k of w; zero past the end, as x is: another row may hold infinity, which zero makes NaN.
 fn load_w(k: u32, column: u32, group: u32) -> vec4<f32> {
     let row = p.w_offset + min(k, TAPS * CG - 1u) * O + group * OG;
-    if O_VEC == 1u { return select(vec4<f32>(0.0), w[(row + min(column, OG - 4u)) >> 2u], k < TAPS * CG); }
+    if O_VEC == 1u { return select(vec4<f32>(0.0), w[(row + min(column, OG - 4u)) >> 2u], WHOLE || k < TAPS * CG); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, OG - 1u);
         v[i] = w[at >> 2u][at & 3u];
     }
-    return select(vec4<f32>(0.0), v, k < TAPS * CG);
+    return select(vec4<f32>(0.0), v, WHOLE || k < TAPS * CG);
 }
 
 fn load_w_rows(k: u32, column: u32, group: u32) -> array<vec4<f32>, 4> {

@@ -5,9 +5,11 @@
 mod common;
 #[path = "common/conv_cases.rs"]
 mod conv_cases;
+#[path = "common/conv_special.rs"]
+mod conv_special;
 
 use common::{check, check_forward, random};
-use tilegrad::{Device, Unary};
+use tilegrad::{ConvTranspose2dOptions, Device, Padding, Unary};
 
 fn hardware_kernels() {
     if let Ok(device) = Device::gpu() {
@@ -21,6 +23,29 @@ fn convolutions() {
     for (name, x, w, options) in conv_cases::cases() {
         check(name, &conv_cases::inputs(x, w), |x| x[0].conv2d(&x[1], Some(&x[2]), &options));
     }
+}
+
+#[test]
+fn transposed_convolutions() {
+    hardware_kernels();
+    let plain = ConvTranspose2dOptions::default();
+    let cases = [
+        ([2, 3, 4, 3], [3, 2, 2, 3], plain),
+        ([1, 3, 4, 4], [3, 3, 2, 4], ConvTranspose2dOptions { stride: [2, 3], groups: 2, ..plain }),
+        ([1, 4, 4, 8], [3, 3, 16, 8], ConvTranspose2dOptions { stride: [2, 2], padding: Padding::Same, ..plain }),
+        ([1, 2, 3, 1], [2, 2, 1, 1], ConvTranspose2dOptions { stride: [3, 3], output_size: Some([9, 9]), ..plain }),
+    ];
+    for (x, w, options) in cases {
+        let inputs = [random(x, 1, -1.0, 1.0), random(w, 2, -0.5, 0.5)];
+        check(&format!("{x:?} by {w:?}"), &inputs, |x| x[0].conv_transpose2d(&x[1], None, &options));
+    }
+}
+
+#[test]
+fn infinity_and_nan_pass_as_on_the_cpu() {
+    hardware_kernels();
+    conv_special::convolutions();
+    conv_special::transposed();
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod common;
 mod onnx_runner;
 #[path = "onnx_runner/tests_of_elementwise.rs"]
 mod tests_of_elementwise;
+#[path = "onnx_runner/tests_of_images.rs"]
+mod tests_of_images;
 #[path = "onnx_runner/tests_of_mapping.rs"]
 mod tests_of_mapping;
 #[path = "onnx_runner/tests_of_norm.rs"]
@@ -35,7 +37,7 @@ fn onnx_agrees() {
                 scope.spawn(move || (name_of(&device), run::results(folder, &device).unwrap_or_else(|e| panic!("{e}"))))
             })
             .collect();
-        started.into_iter().map(|t| t.join().expect("a panic in a case is caught")).collect()
+        started.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     });
     assert!(runs.iter().all(|(_, results)| !results.is_empty()), "{} names no cases", folder.display());
     print!("{}", report::table(&runs));

@@ -1,6 +1,8 @@
 //! Convolutions over lines and volumes, depthwise convolutions, and what convolutions do with nothing and with infinity.
 
 mod common;
+#[path = "common/conv_special.rs"]
+mod conv_special;
 
 use common::{check, devices, nmse, panic_message, random};
 use tilegrad::{
@@ -143,14 +145,6 @@ fn second_derivatives() {
     }
 }
 
-/// Forward and both gradients, by their shapes and values.
-fn with_gradients(x: &Tensor, w: &Tensor, bias: &Tensor, options: &Conv2dOptions) -> [Tensor; 3] {
-    let (x, w) = (x.requires_grad(), w.requires_grad());
-    let y = x.conv2d(&w, Some(bias), options);
-    let gradients = y.backward();
-    [y.detach(), gradients.get(&x).unwrap().clone(), gradients.get(&w).unwrap().clone()]
-}
-
 #[test]
 fn nothing_to_convolve() {
     let same = Conv2dOptions { padding: Padding::Same, ..Default::default() };
@@ -159,7 +153,7 @@ fn nothing_to_convolve() {
             let options = Conv2dOptions { algorithm, ..same };
             let run = |x: [usize; 4], w: [usize; 4], bias: usize| {
                 let (x, w) = (Tensor::ones(x, &device), Tensor::ones(w, &device));
-                with_gradients(&x, &w, &Tensor::full(2.0, [bias], &device), &options)
+                conv_special::with_gradients(&x, &w, &Tensor::full(2.0, [bias], &device), &options)
             };
             // No channels in: bias and nothing else.
             let [y, dx, dw] = run([1, 2, 2, 0], [3, 3, 0, 2], 2);
@@ -191,33 +185,7 @@ fn nothing_to_convolve() {
 
 #[test]
 fn infinity_and_nan_pass_as_on_the_cpu() {
-    let bits = |x: &Tensor| -> Vec<u32> {
-        values(x).iter().map(|v| if v.is_nan() { f32::NAN.to_bits() } else { v.to_bits() }).collect()
-    };
-    let special = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -0.0, 0.0];
-    for channels in [[3, 5], [4, 8], [1, 1]] {
-        for (stride, padding) in [(1, Padding::Same), (2, Padding::Valid), (3, Padding::Explicit([[2, 0], [1, 3]]))] {
-            for place in 0..3 {
-                let (mut x, mut w) = (vec![1.0; 2 * 49 * channels[0]], vec![1.0; 9 * channels[0] * channels[1]]);
-                let target = if place == 0 { &mut x } else { &mut w };
-                let len = target.len();
-                special.iter().enumerate().for_each(|(i, v)| target[(i * (len / 6) + place) % len] = *v);
-                let options = Conv2dOptions { stride: [stride; 2], padding, ..Default::default() };
-                let run = |device: &Device| {
-                    let x = Tensor::new(&x, [2, 7, 7, channels[0]], device);
-                    let w = Tensor::new(&w, [3, 3, channels[0], channels[1]], device);
-                    with_gradients(&x, &w, &Tensor::zeros([channels[1]], device), &options)
-                };
-                let [y, dx, dw] = run(&Device::cpu());
-                let Some(gpu) = common::gpu() else { continue };
-                let [y_gpu, dx_gpu, dw_gpu] = run(&gpu);
-                let case = format!("{channels:?}, stride {stride}, {padding:?}, place {place}");
-                assert_eq!(bits(&y), bits(&y_gpu), "y of {case}");
-                assert_eq!(bits(&dx), bits(&dx_gpu), "dx of {case}");
-                assert_eq!(bits(&dw), bits(&dw_gpu), "dw of {case}");
-            }
-        }
-    }
+    conv_special::convolutions();
 }
 
 #[test]

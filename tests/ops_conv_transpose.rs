@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/conv_cases.rs"]
 mod conv_cases;
+#[path = "common/conv_special.rs"]
+mod conv_special;
 
 use common::{check, devices, nmse, panic_message, random};
 use tilegrad::{
@@ -279,26 +281,7 @@ fn nothing_to_spread() {
 
 #[test]
 fn infinity_and_nan_pass_as_on_the_cpu() {
-    let bits = |x: &Tensor| -> Vec<u32> {
-        values(x).iter().map(|v| if v.is_nan() { f32::NAN.to_bits() } else { v.to_bits() }).collect()
-    };
-    for channels in [1, 3, 4] {
-        for (operand, special) in [f32::INFINITY, f32::NAN, -0.0].into_iter().flat_map(|v| [(0, v), (1, v)]) {
-            let (mut x, mut w) = (vec![1.0; 9 * channels], vec![1.0; 9 * channels * channels]);
-            if operand == 0 {
-                x[channels] = special
-            } else {
-                w[2 * channels] = special
-            }
-            let run = |device: &Device| {
-                let x = Tensor::new(&x, [1, 3, 3, channels], device);
-                let w = Tensor::new(&w, [3, 3, channels, channels], device);
-                bits(&x.conv_transpose2d(&w, None, &ConvTranspose2dOptions { stride: [2, 3], ..PLAIN }))
-            };
-            let cpu = run(&Device::cpu());
-            devices().iter().for_each(|d| assert_eq!(run(d), cpu, "{special} in operand {operand} on {d}"));
-        }
-    }
+    conv_special::transposed();
 }
 
 #[test]

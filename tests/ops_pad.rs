@@ -6,9 +6,11 @@ use common::{check, devices, panic_message, random};
 use tilegrad::Tensor;
 
 type Pad = fn(&Tensor, &[(isize, isize)]) -> Tensor;
+/// Which element of an axis stands at a position, given the axis's length.
+type Source = fn(i64, i64) -> i64;
 
-/// The modes, and which element of an axis of length `n` stands at a position.
-const MODES: [(&str, Pad, fn(i64, i64) -> i64); 4] = [
+/// The modes.
+const MODES: [(&str, Pad, Source); 4] = [
     ("reflect", Tensor::pad_reflect, |at, n| {
         let mut at = at;
         while n > 1 && !(0..n).contains(&at) {

@@ -4,7 +4,8 @@
 use tilegrad::Tensor;
 use tilegrad::ops::batch_norm::update_running;
 use tilegrad::ops::optimizer::{
-    AdagradStep, AdamStep, LionStep, RmspropStep, SgdStep, adagrad_step, adam_step, lion_step, rmsprop_step, sgd_step,
+    AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, LionStep, RmspropStep, SgdStep, adadelta_step, adagrad_step,
+    adam_step, adamax_step, lion_step, rmsprop_step, sgd_step,
 };
 use tilegrad::ops::pack::pack;
 
@@ -58,6 +59,20 @@ fn adagrad(x: &[Tensor]) -> Tensor {
     w.add(&v)
 }
 
+fn adadelta(x: &[Tensor]) -> Tensor {
+    let (w, v, u) = (fresh(&x[0]), state(&x[0]), state(&x[0]));
+    adadelta_step(&w, &x[1], &v, &u, &AdadeltaStep { lr: 1.0, rho: 0.95, epsilon: 1e-7, weight_decay: 0.01 });
+    w.add(&v).add(&u)
+}
+
+fn adamax(x: &[Tensor]) -> Tensor {
+    let (w, m, u) = (fresh(&x[0]), state(&x[0]), state(&x[0]));
+    let (lr, beta1, beta2, epsilon) = (0.1, 0.9, 0.999, 1e-7);
+    let rule = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 3, weight_decay: 0.01 };
+    adamax_step(&w, &x[1], &m, &u, &rule);
+    w.add(&m).add(&u)
+}
+
 fn lion(x: &[Tensor]) -> Tensor {
     let (w, m) = (fresh(&x[0]), state(&x[0]));
     lion_step(&w, &x[1], &m, &LionStep { lr: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.01 });
@@ -82,6 +97,8 @@ pub fn rows() -> Vec<Row> {
         row("adam_step", two(), adam).constant(&["adam_step"]).onnx(&["Adam"]),
         row("rmsprop_step", two(), rmsprop).constant(&["rmsprop_step"]),
         row("adagrad_step", two(), adagrad).constant(&["adagrad_step"]).onnx(&["Adagrad"]),
+        row("adadelta_step", two(), adadelta).constant(&["adadelta_step"]),
+        row("adamax_step", two(), adamax).constant(&["adamax_step"]),
         row("lion_step", two(), lion).constant(&["lion_step"]),
         row("pack", two(), packed).constant(&["pack"]),
         row("update_running", two(), running).constant(&["update_running"]),

@@ -41,6 +41,17 @@ impl Manifest {
         Manifest { folder: folder.to_path_buf(), json }
     }
 
+    /// A manifest of one op, whose file is in a folder.
+    pub fn of(folder: &Path, case: Value) -> Manifest {
+        Manifest { folder: folder.to_path_buf(), json: serde_json::json!({ "cases": [case] }) }
+    }
+
+    /// What the manifest says of an op.
+    pub fn json(&self, name: &str) -> Value {
+        let cases = self.json["cases"].as_array().into_iter().flatten();
+        cases.into_iter().find(|c| c["name"] == name).cloned().unwrap_or_default()
+    }
+
     /// The ops.
     pub fn cases(&self) -> impl Iterator<Item = Case<'_>> {
         self.list("cases", "attrs")

@@ -19,6 +19,7 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "atanh" | "arctanh" => unary(Tensor::atanh),
         "ceil" => unary(Tensor::ceil),
         "celu" => with(&|x| x.celu(case.float("alpha", 1.0))),
+        "clip" | "clamp" => clip(case),
         "cos" => unary(Tensor::cos),
         "cosh" => unary(Tensor::cosh),
         "elu" => with(&|x| x.elu(case.float("alpha", 1.0))),
@@ -26,27 +27,29 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "exp" => unary(Tensor::exp),
         "expm1" => unary(Tensor::expm1),
         "floor" => unary(Tensor::floor),
-        "gelu" | "gelu_exact" => unary(Tensor::gelu_exact),
+        "gelu" => gelu(case),
+        "gelu_erf" | "gelu_exact" => unary(Tensor::gelu_exact),
         "gelu_tanh" => unary(Tensor::gelu),
         "hard_sigmoid" => unary(Tensor::hard_sigmoid),
         "hard_swish" | "hard_silu" => unary(Tensor::hard_swish),
-        "hard_tanh" | "hardtanh" => with(&|x| x.clip(-1.0, 1.0)),
+        "hard_tanh" | "hardtanh" => with(&|x| x.clip(case.float("min", -1.0), case.float("max", 1.0))),
         "leaky_relu" => leaky_relu(case),
         "log" => unary(Tensor::log),
         "log1p" => unary(Tensor::log1p),
         "logsigmoid" | "log_sigmoid" => unary(Tensor::logsigmoid),
         "mish" => unary(Tensor::mish),
         "neg" => unary(Tensor::neg),
-        "prelu" => case.input("x").and_then(|x| Ok(x.prelu(case.input("slope")?))),
+        "prelu" => prelu(case),
         "reciprocal" => unary(Tensor::reciprocal),
         "relu" => unary(Tensor::relu),
         "relu6" => unary(Tensor::relu6),
         "round" => unary(Tensor::round),
         "rsqrt" => unary(Tensor::rsqrt),
         "selu" => unary(Tensor::selu),
+        "shrink" => with(&|x| x.shrink(case.float("bias", 0.0), case.float("lambd", case.float("lambda", 0.5)))),
         "sigmoid" => unary(Tensor::sigmoid),
         "sign" => unary(Tensor::sign),
-        "silu" | "swish" => unary(Tensor::swish),
+        "silu" | "swish" => unary(Tensor::silu),
         "sin" => unary(Tensor::sin),
         "sinh" => unary(Tensor::sinh),
         "softplus" => unary(Tensor::softplus),
@@ -55,8 +58,8 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "square" => unary(Tensor::square),
         "tan" => unary(Tensor::tan),
         "tanh" => unary(Tensor::tanh),
+        "thresholded_relu" => with(&|x| x.thresholded_relu(case.float("alpha", 1.0))),
         "trunc" => unary(Tensor::trunc),
-        "clip" | "clamp" => clip(case),
         "pow" if !case.has("x") => binary(Tensor::pow),
         "pow" | "powf" => power(case),
         "add" => binary(Tensor::add),
@@ -67,10 +70,24 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "minimum" => binary(Tensor::minimum),
         "fmod" => binary(Tensor::fmod),
         "mod" | "remainder" => binary(Tensor::remainder),
-        "matmul" => binary(Tensor::matmul),
+        "matmul" | "bmm" => binary(Tensor::matmul),
         "where" | "select" => choose(case),
         _ => return None,
     })
+}
+
+/// Exact unless the case says otherwise, as a flag or in PyTorch's words.
+fn gelu(case: &Case) -> Outcome<Tensor> {
+    let approximate = case.text("approximate", "none") == "tanh" || case.flag("approximate", false);
+    let x = case.input("x")?;
+    Ok(if approximate { x.gelu() } else { x.gelu_exact() })
+}
+
+fn prelu(case: &Case) -> Outcome<Tensor> {
+    match case.optional(&["slope", "a", "alpha", "w"]) {
+        Some(slope) => Ok(case.input("x")?.prelu(slope)),
+        None => unsupported("prelu without slopes"),
+    }
 }
 
 fn leaky_relu(case: &Case) -> Outcome<Tensor> {

@@ -1,30 +1,56 @@
-//! Elements by index.
+//! Elements by index. The index is the case's input of integers, whatever its name.
 
 use tilegrad::Tensor;
 
-use super::case::{Case, Outcome};
+use super::case::{Case, Outcome, unsupported};
 
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
-        "embedding" => embedding(case),
-        "gather" | "take" => picked(case, Tensor::index_select),
-        "take_along_axis" | "gather_elements" => picked(case, Tensor::gather),
+        "embedding" => select(case, &["w", "table", "x"], 0),
+        "gather" => gather(case),
+        "take" | "index_select" => select(case, &["x"], case.axis(0)),
+        "take_along_axis" | "gather_elements" => elements(case),
+        "scatter_add" | "index_add" => scatter_add(case),
         _ => return None,
     })
 }
 
-/// Rows of a table by an index of any shape.
-fn embedding(case: &Case) -> Outcome<Tensor> {
-    let table = case.input(if case.has("w") { "w" } else { "x" })?;
-    let index = case.index(if case.has("i") { "i" } else { "t" }, table.shape()[0], table.device())?;
-    let shape = [index.shape().dims(), &table.shape()[1..]].concat();
-    Ok(table.gather_rows(&index.reshape([index.len()])).reshape(&shape[..]))
+/// The index as the only input of integers.
+fn index(case: &Case, n: usize, like: &Tensor) -> Outcome<Tensor> {
+    let names: Vec<&str> = case.input_names().filter(|name| case.integers(name).is_ok()).collect();
+    match names[..] {
+        [name] => case.index(name, n, like.device()),
+        _ => unsupported(format!("{} inputs of integers, expected an index", names.len())),
+    }
 }
 
-/// Elements of `x` along an axis by the index, which is the input of integers.
-fn picked(case: &Case, f: fn(&Tensor, isize, &Tensor) -> Tensor) -> Outcome<Tensor> {
+/// The length of an axis; 0 for one that is not there, which the op itself refuses.
+fn length(x: &Tensor, axis: isize) -> usize {
+    x.shape().axis(axis).map_or(0, |axis| x.shape()[axis])
+}
+
+/// Slices along an axis.
+fn select(case: &Case, names: &[&str], axis: isize) -> Outcome<Tensor> {
+    let Some(x) = case.optional(names) else { return unsupported("nothing to select from") };
+    Ok(x.index_select(axis, &index(case, length(x, axis), x)?))
+}
+
+/// One element for each of the index.
+fn elements(case: &Case) -> Outcome<Tensor> {
     let (x, axis) = (case.input("x")?, case.axis(0));
-    let at = if axis < 0 { axis + x.rank() as isize } else { axis } as usize;
-    let name = ["i", "index", "indices"].into_iter().find(|name| case.has(name)).unwrap_or("t");
-    Ok(f(x, axis, &case.index(name, x.shape().get(at).copied().unwrap_or(0), x.device())?))
+    Ok(x.gather(axis, &index(case, length(x, axis), x)?))
+}
+
+/// One element for each of the index, where the result has the index's axes; slices otherwise.
+fn gather(case: &Case) -> Outcome<Tensor> {
+    let (x, axis) = (case.input("x")?, case.axis(0));
+    let index = index(case, length(x, axis), x)?;
+    let of_elements = index.rank() == x.rank() && case.output_rank() == Some(x.rank());
+    Ok(if of_elements { x.gather(axis, &index) } else { x.index_select(axis, &index) })
+}
+
+fn scatter_add(case: &Case) -> Outcome<Tensor> {
+    let (x, axis) = (case.input("x")?, case.axis(0));
+    let Some(src) = case.optional(&["src", "updates", "s", "u", "v"]) else { return unsupported("nothing to add") };
+    Ok(x.scatter_add(axis, &index(case, length(x, axis), x)?, src))
 }

@@ -14,13 +14,29 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "flip" | "rev" | "reverse" => flip(case),
         "tile" => tile(case),
         "roll" => roll(case),
-        "concat" | "concatenate" => case
-            .input_names()
-            .map(|name| case.input(name))
-            .collect::<Outcome<Vec<_>>>()
-            .map(|x| Tensor::concat(&x, case.axis(0))),
+        "concat" | "concatenate" => all(case).map(|x| Tensor::concat(&x, case.axis(0))),
+        "stack" => all(case).map(|x| Tensor::stack(&x, case.axis(0))),
+        "squeeze" => case.input("x").map(|x| case.axes().map_or_else(|| x.squeeze_all(), |axes| x.squeeze_axes(&axes))),
+        "unsqueeze" | "expand_dims" => case.input("x").map(|x| x.unsqueeze_axes(&case.axes().unwrap_or(vec![0]))),
+        "swapaxes" => swap(case),
+        "flatten" => case.input("x").map(|x| x.flatten_from(case.axis(0))),
+        "repeat" => case.input("x").map(|x| x.repeat_interleave(case.int("repeats", 1) as usize, case.axis(0))),
+        "tril" => case.input("x").map(|x| x.tril(case.int("k", 0) as isize)),
+        "triu" => case.input("x").map(|x| x.triu(case.int("k", 0) as isize)),
         _ => return None,
     })
+}
+
+/// All inputs, in the order of their names.
+fn all<'a>(case: &'a Case) -> Outcome<Vec<&'a Tensor>> {
+    case.input_names().map(|name| case.input(name)).collect()
+}
+
+fn swap(case: &Case) -> Outcome<Tensor> {
+    match case.axes().as_deref() {
+        Some(&[a, b]) => Ok(case.input("x")?.swap_axes(a, b)),
+        _ => unsupported("swapaxes without two axes"),
+    }
 }
 
 /// One length may be -1: what is left.
@@ -47,7 +63,7 @@ fn permute(case: &Case) -> Outcome<Tensor> {
     Ok(x.permute(&order.unwrap_or_else(reversed).iter().map(|&a| a as isize).collect::<Vec<_>>()))
 }
 
-/// Starts, ends and steps of the first axes, or of `axes`; ends count from an axis's end where negative, and are limited, as numpy's.
+/// Starts, ends and steps of the first axes, or of `axes`, as numpy's.
 fn slice(case: &Case) -> Outcome<Tensor> {
     let x = case.input("x")?;
     let (Some(starts), Some(ends)) = (case.ints("starts"), case.ints("ends")) else {

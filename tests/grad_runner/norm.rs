@@ -1,6 +1,6 @@
 //! Normalisation. Channels are second in cases and last in tilegrad.
 
-use tilegrad::Tensor;
+use tilegrad::{LocalResponseNormOptions, Tensor};
 
 use super::case::{Case, Outcome, unsupported};
 use super::images::{channels_first, channels_last};
@@ -9,16 +9,14 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
         "batchnorm_train" => batchnorm(case, false),
         "batchnorm_eval" => batchnorm(case, true),
+        "layernorm" | "layer_norm" => layernorm(case),
+        "rmsnorm" | "rms_norm" => {
+            case.input("x").map(|x| x.rms_norm(first_axis(case), gamma(case), epsilon(case, 1e-6)))
+        }
         "groupnorm" | "group_norm" => groupnorm(case),
         "instancenorm" | "instance_norm" => instancenorm(case),
-        "layernorm" | "layer_norm" => {
-            let axis = case.axis(-1);
-            case.input("x").map(|x| x.layer_norm(axis, gamma(case), beta(case), epsilon(case, 1e-5)))
-        }
-        "rmsnorm" | "rms_norm" => {
-            let axis = case.axis(-1);
-            case.input("x").map(|x| x.rms_norm(axis, gamma(case), epsilon(case, 1e-5)))
-        }
+        "lrn" | "local_response_norm" => lrn(case),
+        "l2_normalize" | "normalize" => case.input("x").map(|x| x.lp_normalize(case.axis(-1), case.float("p", 2.0))),
         "softmax" => case.input("x").map(|x| x.softmax(case.axis(-1))),
         "log_softmax" => case.input("x").map(|x| x.log_softmax(case.axis(-1))),
         _ => return None,
@@ -51,8 +49,18 @@ fn batchnorm(case: &Case, eval: bool) -> Outcome<Tensor> {
     Ok(channels_first(&y))
 }
 
+/// Normalised are all axes from this one on.
+fn first_axis(case: &Case) -> isize {
+    let rank = case.sizes("normalized_shape").map(|shape| -(shape.len() as isize));
+    rank.or(case.axes().and_then(|axes| axes.first().copied())).unwrap_or(-1)
+}
+
+fn layernorm(case: &Case) -> Outcome<Tensor> {
+    Ok(case.input("x")?.layer_norm(first_axis(case), gamma(case), beta(case), epsilon(case, 1e-5)))
+}
+
 fn groupnorm(case: &Case) -> Outcome<Tensor> {
-    let groups = if case.has_attribute("groups") { case.int("groups", 1) } else { case.int("num_groups", 1) };
+    let groups = case.int("groups", case.int("num_groups", 1));
     let Ok(groups) = usize::try_from(groups) else { return unsupported(format!("{groups} groups")) };
     let x = channels_last(case.input("x")?);
     Ok(channels_first(&x.group_norm(groups, gamma(case), beta(case), epsilon(case, 1e-5))))
@@ -61,4 +69,14 @@ fn groupnorm(case: &Case) -> Outcome<Tensor> {
 fn instancenorm(case: &Case) -> Outcome<Tensor> {
     let x = channels_last(case.input("x")?);
     Ok(channels_first(&x.instance_norm(gamma(case), beta(case), epsilon(case, 1e-5))))
+}
+
+fn lrn(case: &Case) -> Outcome<Tensor> {
+    let options = LocalResponseNormOptions {
+        size: case.int("size", 5) as usize,
+        alpha: case.float("alpha", 1e-4),
+        beta: case.float("beta", 0.75),
+        bias: case.float("bias", case.float("k", 1.0)),
+    };
+    Ok(channels_first(&channels_last(case.input("x")?).local_response_norm(&options)))
 }

@@ -1,6 +1,6 @@
 //! What training needs: optimizer steps and gradients, the operators of `ai.onnx.preview.training`.
 
-use tilegrad::ops::optimizer::{AdagradStep, AdamStep, adagrad_step, adam_step};
+use tilegrad::ops::optimizer::{AdagradStep, AdamStep, SgdStep, adagrad_step, adam_step, sgd_step};
 use tilegrad::{Tensor, no_grad};
 
 use super::node::{Node, Outcome, failed, unsupported};
@@ -78,18 +78,20 @@ fn adam(node: &Node, at: &At, x: Tensor, dx: Tensor, mut states: Vec<Tensor>) ->
     Ok(states)
 }
 
-/// Not tilegrad's step: that holds the velocity times the rate, which is the same only where the rate stays.
+/// The velocity is tilegrad's at a rate of 1, with the other sign; the rate is applied after it.
 fn momentum(node: &Node, at: &At, x: Tensor, dx: Tensor, states: Vec<Tensor>) -> Outcome<Vec<Tensor>> {
     let alpha = node.maybe_float("alpha").ok_or_else(|| failed("no alpha"))?;
     let beta = node.maybe_float("beta").ok_or_else(|| failed("no beta"))?;
     let share = if at.count > 0 { beta } else { 1.0 };
-    let velocity = states[0].affine(alpha, 0.0).add(&dx.affine(share, 0.0));
+    let (step, velocity) = (x.zeros_like(), states[0].neg());
+    let constants = SgdStep { lr: 1.0, momentum: alpha, nesterov: false, weight_decay: 0.0 };
+    sgd_step(&step, &dx.affine(share, 0.0), Some(&velocity), &constants);
     let moved = match node.text("mode", "") {
-        "standard" => velocity.clone(),
-        "nesterov" => dx.add(&velocity.affine(alpha, 0.0)),
+        "standard" => step,
+        "nesterov" => velocity.affine(alpha, 0.0).sub(&dx),
         other => return Err(failed(format!("mode {other:?}"))),
     };
-    Ok(vec![x.sub(&moved.affine(at.rate, 0.0)), velocity])
+    Ok(vec![x.add(&moved.affine(at.rate, 0.0)), velocity.neg()])
 }
 
 /// The gradients of `y` by `xs`, whose values are the first inputs; the others, `zs`, are what `y` is made of beside.

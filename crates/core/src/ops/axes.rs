@@ -50,7 +50,7 @@ impl Tensor {
         if inferred == 0 {
             return self.reshape(known);
         }
-        if known.len() == 0 {
+        if known.contains(&0) {
             let problem = format!("the length of -1 in {dims:?} is undetermined beside an axis of 0");
             refuse("reshape_infer", fail(problem));
         }
