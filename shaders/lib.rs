@@ -16,6 +16,9 @@ pub struct Shader {
     pub name: &'static str,
     /// The file's text, without a header.
     pub source: &'static str,
+    /// Whether it is a user's. Its header comes behind it then, so that lines are counted in its own text, and it is compiled
+    /// with wgpu's bounds checks; the shaders of this crate carry their own.
+    pub custom: bool,
 }
 
 /// How a kernel gets its parameters.
@@ -27,8 +30,19 @@ pub enum ParamsIn {
     Uniform,
 }
 
+impl ParamsIn {
+    /// The line that declares `p`.
+    pub fn declaration(self) -> &'static str {
+        match self {
+            ParamsIn::Immediates => "var<immediate> p: Params;\n",
+            ParamsIn::Uniform => "@group(1) @binding(0) var<uniform> p: Params;\n",
+        }
+    }
+}
+
 impl Shader {
-    /// The complete module: the constants, the declaration of the parameters, then the file.
+    /// The complete module: the constants, the declaration of the parameters, then the file. Of a custom shader the text comes
+    /// first.
     ///
     /// ```
     /// use tilegrad_shaders::{ParamsIn, UNARY};
@@ -37,14 +51,17 @@ impl Shader {
     /// ```
     pub fn with_header(&self, constants: &[(&'static str, u32)], params: ParamsIn) -> String {
         let mut text = String::with_capacity(self.source.len() + 64 * constants.len() + 64);
+        if self.custom {
+            text.push_str(self.source);
+            text.push('\n');
+        }
         for (name, value) in constants {
             writeln!(text, "const {name}: u32 = {value}u;").expect("writing to a String");
         }
-        text.push_str(match params {
-            ParamsIn::Immediates => "var<immediate> p: Params;\n",
-            ParamsIn::Uniform => "@group(1) @binding(0) var<uniform> p: Params;\n",
-        });
-        text.push_str(self.source);
+        text.push_str(params.declaration());
+        if !self.custom {
+            text.push_str(self.source);
+        }
         text
     }
 }
@@ -53,7 +70,11 @@ impl Shader {
 macro_rules! shaders {
     ($($constant:ident = $file:literal, $doc:literal;)*) => {
         $(#[doc = $doc]
-        pub static $constant: Shader = Shader { name: $file, source: include_str!(concat!($file, ".wgsl")) };)*
+        pub static $constant: Shader = Shader {
+            name: $file,
+            source: include_str!(concat!($file, ".wgsl")),
+            custom: false,
+        };)*
 
         /// Every shader of the crate.
         pub static ALL: &[&Shader] = &[$(&$constant),*];

@@ -1,10 +1,7 @@
-// Negative log-likelihood of classes, with a weight a class, smoothed labels and a class that does not count, and its
-// derivative.
+// Negative log-likelihood of classes, with a weight a class and a class that does not count, and its derivative.
 //
-// loss[row] = -w[t] * (1 - s) * x[row, t] - s / n * sum over c of w[c] * x[row, c], where t is the row's class.
-// A row of the ignored class has loss, weight and derivative 0. A class that isn't one gives NaN.
-//
-// Header: SMOOTH (1: s is not 0).
+// loss[row] = -w[t] * x[row, t], where t is the row's class. A row of the ignored class has loss, weight and derivative 0. A
+// class that isn't one gives NaN.
 
 struct Params {
     rows: u32,
@@ -14,7 +11,7 @@ struct Params {
     weight_offset: u32,
     ignores: u32,       // 1: there is an ignored class
     ignored: u32,       // its bits
-    smoothing: f32,     // s
+    pad: u32,
 }
 
 const SIZE: u32 = 64u;
@@ -29,7 +26,7 @@ const SIZE: u32 = 64u;
 
 // NaN, made from p so that no compiler folds it.
 fn nan() -> f32 {
-    return bitcast<f32>(0x7fc00000u | (p.ignores & 2u));
+    return bitcast<f32>(0x7fc00000u | (p.pad & 0u));
 }
 
 fn is_ignored(class_of: u32) -> bool {
@@ -52,22 +49,13 @@ fn nll_loss_forward(
         picked[row] = 0.0;
         return;
     }
-    let first = p.x_offset + row * p.n;
     let at = min(class_of, p.n - 1u);
     let weight = weights[p.weight_offset + at];
-    var likelihood = weight * x[first + at];
-    if SMOOTH == 1u {
-        var sum = 0.0;
-        for (var c = 0u; c < p.n; c++) {
-            sum += weights[p.weight_offset + c] * x[first + c];
-        }
-        likelihood = (1.0 - p.smoothing) * likelihood + p.smoothing / f32(p.n) * sum;
-    }
-    loss[row] = select(nan(), -likelihood, class_of < p.n);
+    loss[row] = select(nan(), -weight * x[p.x_offset + row * p.n + at], class_of < p.n);
     picked[row] = select(nan(), weight, class_of < p.n);
 }
 
-// dx[row, c] = -dy[row] * w[c] * (1 - s at the class, and s / n everywhere). A thread makes one element.
+// dx[row, t] = -dy[row] * w[t], and 0 elsewhere. A thread makes one element.
 @compute @workgroup_size(SIZE)
 fn nll_loss_backward(
     @builtin(local_invocation_index) local: u32,
@@ -84,10 +72,6 @@ fn nll_loss_backward(
         dx[i] = 0.0;
         return;
     }
-    let of_row = -dy[p.x_offset + i / p.n] * weights[p.weight_offset + c];
-    var slope = select(0.0, of_row, c == class_of);
-    if SMOOTH == 1u {
-        slope = of_row * (select(0.0, 1.0 - p.smoothing, c == class_of) + p.smoothing / f32(p.n));
-    }
-    dx[i] = select(nan(), slope, class_of < p.n);
+    let slope = -dy[p.x_offset + i / p.n] * weights[p.weight_offset + c];
+    dx[i] = select(nan(), select(0.0, slope, c == class_of), class_of < p.n);
 }

@@ -72,7 +72,10 @@ fn every_op_of_the_registry_has_a_row() {
         without.extend(row.covers);
         if row.order != Order::None {
             let leaves: Vec<Tensor> = row.inputs.iter().map(Tensor::requires_grad).collect();
-            with_gradient.extend((row.f)(&leaves).tape().entries().iter().map(|entry| entry.op));
+            // What backward runs is on the tape of the gradients.
+            for tape in [(row.f)(&leaves).tape(), gradients(&row, &leaves).tape()] {
+                with_gradient.extend(tape.entries().iter().map(|entry| entry.op));
+            }
         }
     }
     for family in tilegrad::ops::ALL {

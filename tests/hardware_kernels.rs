@@ -7,6 +7,7 @@ mod common;
 mod conv_cases;
 #[path = "common/conv_special.rs"]
 mod conv_special;
+mod onnx_runner;
 
 use common::{check, check_forward, random};
 use tilegrad::{ConvTranspose2dOptions, Device, Padding, Unary};
@@ -69,4 +70,20 @@ fn products() {
     check_forward("split with epilogue", &split, |x| x[0].linear(&x[1], Some(&x[2]), Some(Unary::Tanh)));
     let large = [random([1600, 64], 6, -1.0, 1.0), random([64, 1300], 7, -1.0, 1.0)];
     check_forward("the largest tile", &large, |x| x[0].matmul(&x[1]));
+}
+
+#[test]
+fn products_and_convolutions_of_onnx() {
+    hardware_kernels();
+    let Some(device) = common::gpu() else { return };
+    let folder = onnx_runner::case::own_folder();
+    let cases = onnx_runner::case::cases(&folder).expect("the project's own cases");
+    let of_products = cases.iter().filter(|c| ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&c.op.as_str()));
+    let mut passed = 0;
+    for case in of_products {
+        let result = onnx_runner::run::result(case, &folder, &device);
+        assert!(matches!(result.state, onnx_runner::run::State::Passed(_)), "{result:?}");
+        passed += 1;
+    }
+    assert_eq!(passed, 36);
 }

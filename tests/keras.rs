@@ -81,6 +81,16 @@ impl Config<'_> {
             "elu" => Activation::Elu(1.0),
             "leaky_relu" => Activation::LeakyRelu(0.2),
             "softplus" => Activation::Softplus,
+            "softsign" => Activation::Softsign,
+            "relu6" => Activation::Relu6,
+            "selu" => Activation::Selu,
+            "mish" => Activation::Mish,
+            "gelu" => Activation::GeluExact,
+            "hard_sigmoid" => Activation::HardSigmoid,
+            "hard_swish" | "hard_silu" => Activation::HardSwish,
+            "log_sigmoid" => Activation::LogSigmoid,
+            "log_softmax" => Activation::LogSoftmax,
+            "exponential" => Activation::Exponential,
             other => return Err(format!("activation {other:?} is not supported")),
         })
     }

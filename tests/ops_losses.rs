@@ -164,6 +164,20 @@ fn classes_with_weights_ignored_labels_and_smoothing() {
     }
 }
 
+// Rows past what llvmpipe runs in one loop (65,535 rounds).
+#[test]
+fn very_many_classes() {
+    const N: usize = 70_001;
+    let x = random([2, N], 18, -3.0, 3.0);
+    let options = CrossEntropyOptions { ignore_index: Some(-1), label_smoothing: 0.1, ..Default::default() };
+    check("smoothed labels", std::slice::from_ref(&x), |x| {
+        x[0].cross_entropy_with(&Tensor::new(&[N as i32 - 1, 7], [2], x[0].device()), &options)
+    });
+    let (each, _) = cross_entropy(&x, &[N as i32 - 1, 7], &vec![1.0; N], None, 0.1);
+    let loss = x.cross_entropy_with(&Tensor::new(&[N as u32 - 1, 7], [2], x.device()), &options);
+    close(&loss, &[(each[0] + each[1]) as f32 / 2.0], 1e-5);
+}
+
 #[test]
 fn unsigned_labels_one_row_and_no_counted_label() {
     for device in devices() {

@@ -51,7 +51,7 @@ fn max_pool() {
     for (name, window) in geometries() {
         for c in [1, 3, 4, 8] {
             let x = distinct([2, 8, 7, c], 1);
-            check_with(&format!("max {name} {c}"), &[x], 1e-3, |x| finite(&x[0].max_pool2d(&window)));
+            check_with(&format!("max {name} {c}"), &[x], 1e-3, |x| finite(&x[0].max_pool2d(window)));
         }
     }
 }
@@ -61,8 +61,8 @@ fn avg_pool() {
     for (name, window) in geometries() {
         for c in [1, 3, 4, 8] {
             let x = random([2, 8, 7, c], 2, -1.0, 1.0);
-            check_with(&format!("avg {name} {c}"), std::slice::from_ref(&x), 1e-2, |x| x[0].avg_pool2d(&window));
-            check_with(&format!("avg with padding {name} {c}"), &[x], 1e-2, |x| x[0].avg_pool2d_with_padding(&window));
+            check_with(&format!("avg {name} {c}"), std::slice::from_ref(&x), 1e-2, |x| x[0].avg_pool2d(window));
+            check_with(&format!("avg with padding {name} {c}"), &[x], 1e-2, |x| x[0].avg_pool2d_with_padding(window));
         }
     }
 }
@@ -79,9 +79,9 @@ fn views_with_an_offset() {
             // Elements 1 on: a view whose offset is no multiple of four.
             let shifted = flat.slice(&[1..145]).reshape([1, 6, 6, 4]);
             assert_eq!(shifted.layout().offset, 1);
-            let want = finite(&x.slice(&[1..2]).max_pool2d(&window)).to_vec::<f32>().unwrap();
-            assert_eq!(finite(&there.max_pool2d(&window)).to_vec::<f32>().unwrap(), want, "{name}");
-            assert_eq!(finite(&shifted.max_pool2d(&window)).to_vec::<f32>().unwrap(), want, "{name} at an odd offset");
+            let want = finite(&x.slice(&[1..2]).max_pool2d(window)).to_vec::<f32>().unwrap();
+            assert_eq!(finite(&there.max_pool2d(window)).to_vec::<f32>().unwrap(), want, "{name}");
+            assert_eq!(finite(&shifted.max_pool2d(window)).to_vec::<f32>().unwrap(), want, "{name} at an odd offset");
         }
     }
 }
@@ -91,17 +91,17 @@ fn known_numbers() {
     for device in devices() {
         let x = Tensor::new(&(1..=9).map(|v| v as f32).collect::<Vec<_>>(), [1, 3, 3, 1], &device).requires_grad();
         let same = window(2, 2, Padding::Same);
-        let y = x.max_pool2d(&same);
+        let y = x.max_pool2d(same);
         assert_eq!(y.to_vec::<f32>().unwrap(), [5.0, 6.0, 8.0, 9.0]);
         let dx = y.backward().get(&x).unwrap().to_vec::<f32>().unwrap();
         assert_eq!(dx, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]);
-        let y = x.avg_pool2d(&same);
+        let y = x.avg_pool2d(same);
         assert_eq!(y.to_vec::<f32>().unwrap(), [3.0, 4.5, 7.5, 9.0]);
         let dx = y.backward().get(&x).unwrap().to_vec::<f32>().unwrap();
         assert_eq!(dx, [0.25, 0.25, 0.5, 0.25, 0.25, 0.5, 0.5, 0.5, 1.0]);
         // The first of equal elements has the gradient.
         let ties = Tensor::full(-2.0, [1, 2, 2, 1], &device).requires_grad();
-        let dx = ties.max_pool2d(&same).backward().get(&ties).unwrap().to_vec::<f32>().unwrap();
+        let dx = ties.max_pool2d(same).backward().get(&ties).unwrap().to_vec::<f32>().unwrap();
         assert_eq!(dx, [1.0, 0.0, 0.0, 0.0]);
     }
 }
@@ -114,7 +114,7 @@ fn nan_and_infinity_pass() {
         for channels in [1, 4] {
             let values: Vec<f32> = rows.iter().flatten().flat_map(|&v| vec![v; channels]).collect();
             let x = Tensor::new(&values, [4, 2, 2, channels], &device).requires_grad();
-            let y = x.max_pool2d(&window(2, 2, Padding::Valid));
+            let y = x.max_pool2d(window(2, 2, Padding::Valid));
             let got: Vec<f32> = y.to_vec::<f32>().unwrap().into_iter().step_by(channels).collect();
             assert!(got[0] == -inf && got[1].is_nan() && got[2] == inf && got[3] == 0.0, "{got:?} on {device}");
             let dx = y.backward().get(&x).unwrap().to_vec::<f32>().unwrap();
@@ -128,7 +128,7 @@ fn nan_and_infinity_pass() {
 fn empty_batches() {
     for device in devices() {
         let x = Tensor::zeros([0, 4, 4, 3], &device).requires_grad();
-        for y in [x.max_pool2d(&window(2, 2, Padding::Valid)), x.avg_pool2d(&window(3, 1, Padding::Same))] {
+        for y in [x.max_pool2d(window(2, 2, Padding::Valid)), x.avg_pool2d(window(3, 1, Padding::Same))] {
             assert_eq!(y.len(), 0);
             assert_eq!(y.backward().get(&x).unwrap().shape()[..], [0, 4, 4, 3]);
         }
@@ -142,11 +142,11 @@ fn the_mean_has_a_second_derivative() {
         let pool = window(3, 2, Padding::Same);
         // y = sum(pool(x)^2), so dx = 2 P'P x, and the gradient of sum(dx^2) is 2 (2 P'P)^2 x.
         let square = |v: &Tensor| v.mul(v).sum();
-        let dx = square(&x.avg_pool2d(&pool)).grad(&[&x])[0].clone().unwrap();
+        let dx = square(&x.avg_pool2d(pool)).grad(&[&x])[0].clone().unwrap();
         let got = square(&dx).backward().get(&x).unwrap().to_vec::<f32>().unwrap();
         let twice = |v: &Tensor| {
             let v = v.detach().requires_grad();
-            square(&v.avg_pool2d(&pool)).backward().get(&v).unwrap().clone()
+            square(&v.avg_pool2d(pool)).backward().get(&v).unwrap().clone()
         };
         let want = twice(&twice(&x)).affine(2.0, 0.0).to_vec::<f32>().unwrap();
         assert!(common::nmse(&got, &want) < 1e-10);
@@ -158,15 +158,15 @@ fn the_mean_has_a_second_derivative() {
 fn huge_windows() {
     let x = random([1, 256, 255, 3], 8, 0.0, 1.0);
     let nearly = window(254, 1, Padding::Valid);
-    check_forward("mean of a huge window", std::slice::from_ref(&x), |x| x[0].avg_pool2d(&nearly));
-    check_forward("largest of a huge window", std::slice::from_ref(&x), |x| x[0].max_pool2d(&nearly));
+    check_forward("mean of a huge window", std::slice::from_ref(&x), |x| x[0].avg_pool2d(nearly));
+    check_forward("largest of a huge window", std::slice::from_ref(&x), |x| x[0].max_pool2d(nearly));
     // Cells of the stride's size would be as long a loop.
     let far = random([1, 310, 302, 3], 9, 0.0, 1.0);
-    check_with("huge strides", &[far], 1e-3, |x| x[0].avg_pool2d(&window(2, 300, Padding::Valid)));
+    check_with("huge strides", &[far], 1e-3, |x| x[0].avg_pool2d(window(2, 300, Padding::Valid)));
     for device in devices().iter().filter(|d| d.is_software()) {
         let x = Tensor::zeros([1, 256, 256, 1], device);
         assert_eq!(
-            panic_message(|| x.avg_pool2d(&window(256, 1, Padding::Valid))),
+            panic_message(|| x.avg_pool2d(window(256, 1, Padding::Valid))),
             "avg_pool2d: takes 65792 loop rounds in a thread, a software adapter runs at most 65000\n  \
              help: use the CPU device or a graphics card"
         );
@@ -177,19 +177,19 @@ fn huge_windows() {
 fn argmax_is_kept_only_for_a_gradient() {
     let x = distinct([1, 4, 4, 1], 5).requires_grad();
     let pool = window(2, 2, Padding::Valid);
-    assert_eq!(x.max_pool2d(&pool).tape().entries()[0].saved_bytes, 4 * 4);
-    assert!(no_grad(|| x.max_pool2d(&pool)).tape().entries().is_empty());
+    assert_eq!(x.max_pool2d(pool).tape().entries()[0].saved_bytes, 4 * 4);
+    assert!(no_grad(|| x.max_pool2d(pool)).tape().entries().is_empty());
 }
 
 #[test]
 fn shape_mistakes_say_what_clashes() {
     let x = Tensor::zeros([1, 4, 9, 1], &Device::cpu());
     assert_eq!(
-        panic_message(|| x.max_pool2d(&window(5, 1, Padding::Valid))),
+        panic_message(|| x.max_pool2d(window(5, 1, Padding::Valid))),
         "max_pool2d: a window of 5 does not fit in a height of 4\n  x: [1, 4, 9, 1]   axis 1 = 4\n  \
          help: use Padding::Same, a smaller window, or less pooling before"
     );
-    let flat = panic_message(|| x.reshape([4, 9]).avg_pool2d(&window(2, 2, Padding::Valid)));
+    let flat = panic_message(|| x.reshape([4, 9]).avg_pool2d(window(2, 2, Padding::Valid)));
     assert!(flat.starts_with("avg_pool2d: input has 2 axes, expected 4: (N, H, W, C)\n  x: [4, 9]"), "{flat}");
     assert_eq!(pool2d_shape(&Shape::from([2, 7, 7, 3]), &window(2, 2, Padding::Same)).unwrap()[..], [2, 4, 4, 3]);
 }

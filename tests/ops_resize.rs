@@ -263,6 +263,11 @@ fn mistakes_say_what_clashes() {
     let bytes = Tensor::new(&[1u8, 2], [2], &Device::cpu());
     assert_eq!(
         panic_message(|| bytes.resize(&[0], ResizeTo::Sizes(&[4]), &nearest(Nearest::Floor, Coordinates::Asymmetric))),
-        "resample: input 0 is u8, expected f32, i32 or u32"
+        "resize: the elements are u8, expected f32, i32 or u32\n  x: [2]\n  help: use `cast`"
+    );
+    let whole = Tensor::new(&[1i32, 2], [2], &Device::cpu());
+    assert_eq!(
+        panic_message(|| whole.resize(&[0], ResizeTo::Sizes(&[4]), &options)),
+        "resize: the elements are i32, expected f32\n  x: [2]\n  help: use `cast`"
     );
 }

@@ -209,7 +209,8 @@ fn hardmax_is_one_at_the_first_largest() {
 #[test]
 fn mistakes() {
     let x = Tensor::zeros([2, 3], &Device::cpu());
-    let names: [(&str, fn(&Tensor)); 6] = [
+    type Mistake = fn(&Tensor);
+    let names: [(&str, Mistake); 6] = [
         ("cumsum", |x| drop(x.cumsum(2))),
         ("cumprod", |x| drop(x.cumprod(2))),
         ("sort", |x| drop(x.sort(2, false))),

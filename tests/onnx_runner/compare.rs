@@ -70,7 +70,8 @@ pub fn floats(got: &[f32], want: &[f32], tolerance: Tolerance) -> Result<Distanc
         let same = got == want || (got.is_nan() && want.is_nan());
         let far = (f64::from(got) - f64::from(want)).abs();
         let size = f64::from(want).abs();
-        if !same && !(want.is_finite() && far <= tolerance.absolute + tolerance.relative * size) {
+        let near = want.is_finite() && far <= tolerance.absolute + tolerance.relative * size;
+        if !same && !near {
             return Err(format!("element {i} is {got}, expected {want}"));
         }
         if !same {

@@ -5,13 +5,13 @@ use tilegrad::{DType, Tensor};
 use super::node::{Node, Outcome, failed, unsupported};
 use super::value::{ElementType, Value};
 
-use ElementType::{Bool, F32, U8};
+use ElementType::{Bool, F32};
 
 pub fn run(node: &Node) -> Option<Outcome<Vec<Value>>> {
     // A hint for memory that old operator sets have.
     node.ignore("consumed_inputs", "says what may be overwritten");
     Some(match node.op {
-        "Abs" => number(node, Tensor::abs, |x| x.maximum(&negative(x))),
+        "Abs" => number(node, Tensor::abs),
         "Acos" => unary(node, Tensor::acos),
         "Acosh" => unary(node, Tensor::acosh),
         "Asin" => unary(node, Tensor::asin),
@@ -33,15 +33,15 @@ pub fn run(node: &Node) -> Option<Outcome<Vec<Value>>> {
         "LeakyRelu" => unary(node, |x| x.leaky_relu(node.float("alpha", 0.01))),
         "Log" => unary(node, Tensor::log),
         "Mish" => unary(node, Tensor::mish),
-        "Neg" => number(node, Tensor::neg, negative),
+        "Neg" => number(node, Tensor::neg),
         "PRelu" => prelu(node),
         "Reciprocal" => unary(node, Tensor::reciprocal),
-        "Relu" => number(node, Tensor::relu, |x| x.maximum(&zero(x))),
+        "Relu" => number(node, relu),
         "Round" => unary(node, Tensor::round),
         "Selu" => selu(node),
         "Shrink" => unary(node, |x| x.shrink(node.float("bias", 0.0), node.float("lambd", 0.5))),
         "Sigmoid" => unary(node, Tensor::sigmoid),
-        "Sign" => number(node, Tensor::sign, sign),
+        "Sign" => number(node, Tensor::sign),
         "Sin" => unary(node, Tensor::sin),
         "Sinh" => unary(node, Tensor::sinh),
         "Softplus" => unary(node, Tensor::softplus),
@@ -64,28 +64,19 @@ fn unary(node: &Node, f: impl Fn(&Tensor) -> Tensor) -> Outcome<Vec<Value>> {
 }
 
 /// One tensor of floats or of integers in, one of the same element type out.
-fn number(node: &Node, float: fn(&Tensor) -> Tensor, integer: fn(&Tensor) -> Tensor) -> Outcome<Vec<Value>> {
+fn number(node: &Node, f: impl Fn(&Tensor) -> Tensor) -> Outcome<Vec<Value>> {
     let x = node.input(0)?;
     match x.element() {
-        F32 => unary(node, float),
         Bool => Err(failed(format!("{} of truth values", node.op))),
-        // Nothing is below 0, and `0 - x` is not what it seems.
-        U8 if node.op == "Abs" || node.op == "Relu" => Ok(vec![x.clone()]),
-        element => Ok(vec![Value::of_type(integer(x.tensor()?), element)]),
+        element => Ok(vec![Value::of_type(f(x.tensor()?), element)]),
     }
 }
 
-fn zero(x: &Tensor) -> Tensor {
-    Tensor::zeros([0; 0], x.device()).cast(x.dtype())
-}
-
-fn negative(x: &Tensor) -> Tensor {
-    zero(x).sub(x)
-}
-
-fn sign(x: &Tensor) -> Tensor {
-    let is = |condition: Tensor| condition.cast(DType::I32);
-    is(x.gt(&zero(x))).sub(&is(x.lt(&zero(x))))
+fn relu(x: &Tensor) -> Tensor {
+    match x.dtype() {
+        DType::F32 => x.relu(),
+        dtype => x.maximum(&Tensor::zeros([0; 0], x.device()).cast(dtype)),
+    }
 }
 
 fn swish(x: &Tensor, alpha: f32) -> Tensor {

@@ -77,7 +77,7 @@ enum Extreme {
 fn extreme(node: &Node, which: Extreme) -> Outcome<Vec<Value>> {
     let max = which == Extreme::Max;
     let element = node.input(0)?.element();
-    if element == I64 && node.input(0)?.shape().len() == 0 {
+    if element == I64 && node.tensor(0)?.len() == 0 {
         return Err(unsupported("the extremes of 64-bit integers"));
     }
     reduce(node, |x, axes, keepdims| match (element, max) {

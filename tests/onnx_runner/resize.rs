@@ -34,7 +34,7 @@ fn by_scales(node: &Node, scales: &[f32]) -> Outcome<Vec<Value>> {
         return Err(failed(format!("{} scales for shape {}", scales.len(), x.shape())));
     }
     let mode = node.text("mode", "nearest");
-    let mut y = exact(x);
+    let mut y = exact(x, mode)?;
     for (i, scale) in scales.iter().enumerate() {
         let interpolation = match mode {
             "nearest" if *scale < 1.0 => Interpolation::Nearest(Nearest::Ceil),
@@ -48,11 +48,13 @@ fn by_scales(node: &Node, scales: &[f32]) -> Outcome<Vec<Value>> {
     result(node, y)
 }
 
-/// A tensor that nearest elements can be copied from.
-fn exact(x: &Tensor) -> Tensor {
+/// The tensor in a type that the mode can be had in; only nearest elements may be integers.
+fn exact(x: &Tensor, mode: &str) -> Outcome<Tensor> {
     match x.dtype() {
-        DType::F32 | DType::I32 | DType::U32 => x.clone(),
-        _ => x.cast(DType::I32),
+        DType::F32 => Ok(x.clone()),
+        other if mode != "nearest" => Err(unsupported(format!("{mode} between elements of type {other}"))),
+        DType::I32 | DType::U32 => Ok(x.clone()),
+        _ => Ok(x.cast(DType::I32)),
     }
 }
 
@@ -61,7 +63,8 @@ fn result(node: &Node, y: Tensor) -> Outcome<Vec<Value>> {
 }
 
 fn resize(node: &Node) -> Outcome<Vec<Value>> {
-    let x = exact(node.tensor(0)?);
+    let mode = node.text("mode", "nearest");
+    let x = exact(node.tensor(0)?, mode)?;
     let axes: Vec<isize> = match node.ints("axes") {
         Some(axes) => axes.into_iter().map(axis).collect::<Outcome<_>>()?,
         None => (0..x.rank() as isize).collect(),
@@ -74,7 +77,7 @@ fn resize(node: &Node) -> Outcome<Vec<Value>> {
         other => return Err(unsupported(format!("nearest_mode {other}"))),
     };
     let a = node.float("cubic_coeff_a", -0.75);
-    let interpolation = match node.text("mode", "nearest") {
+    let interpolation = match mode {
         "nearest" => Interpolation::Nearest(rounding),
         "linear" => Interpolation::Linear,
         "cubic" => Interpolation::Cubic { a },

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::common::devices;
-use crate::onnx_runner::fixture::{Fixture, Part, bytes, floats, ints, longs};
+use crate::onnx_runner::fixture::{Fixture, bytes, floats, ints, longs};
 
 #[track_caller]
 fn passes(case: Fixture) {

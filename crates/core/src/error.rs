@@ -83,6 +83,15 @@ pub enum Error {
     #[error("the graphics driver reported an error: {0}")]
     Driver(String),
 
+    /// A kernel from outside the crate that is no valid WGSL, or not what it was announced as.
+    #[error("shader {name}: {message}")]
+    Shader {
+        /// The kernel's name.
+        name: String,
+        /// What is wrong, with line and column in the user's text where there are any.
+        message: String,
+    },
+
     /// Shapes that don't fit, found before anything ran.
     #[error(transparent)]
     Shape(#[from] ShapeError),

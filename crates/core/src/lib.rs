@@ -6,6 +6,7 @@
 //! Read `tape.rs` first, then `op.rs`, then any file of `ops/`.
 
 mod cpu;
+mod custom_kernel;
 mod debug;
 mod device;
 mod display;
@@ -21,6 +22,7 @@ mod tape_listing;
 mod tensor;
 mod window;
 
+pub use custom_kernel::CustomKernel;
 pub use device::{Device, DeviceInfo};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};

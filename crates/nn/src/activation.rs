@@ -33,10 +33,30 @@ pub enum Activation {
     Elu(f32),
     /// `x`, or `slope * x` below zero. Keras's slope is 0.2 as an activation and 0.3 as a layer.
     LeakyRelu(f32),
-    /// `x` times the normal distribution function, by its tanh approximation.
+    /// `x` times the normal distribution function, by its tanh approximation: Keras's with `approximate=True`.
     Gelu,
+    /// `x` times the normal distribution function: Keras's default.
+    GeluExact,
     /// `ln(1 + e^x)`.
     Softplus,
+    /// `x / (1 + |x|)`.
+    Softsign,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// The self-normalising `scale * elu(x, alpha)` (Klambauer et al. 2017).
+    Selu,
+    /// `x * tanh(softplus(x))`.
+    Mish,
+    /// `relu6(x + 3) / 6`.
+    HardSigmoid,
+    /// `x * hard_sigmoid(x)`.
+    HardSwish,
+    /// The logarithm of the sigmoid, without overflow.
+    LogSigmoid,
+    /// The logarithm of the softmax along the last axis.
+    LogSoftmax,
+    /// `e^x`.
+    Exponential,
 }
 
 impl Activation {
@@ -52,7 +72,17 @@ impl Activation {
             Activation::Elu(alpha) => x.elu(alpha),
             Activation::LeakyRelu(slope) => x.leaky_relu(slope),
             Activation::Gelu => x.gelu(),
+            Activation::GeluExact => x.gelu_exact(),
             Activation::Softplus => x.softplus(),
+            Activation::Softsign => x.softsign(),
+            Activation::Relu6 => x.relu6(),
+            Activation::Selu => x.selu(),
+            Activation::Mish => x.mish(),
+            Activation::HardSigmoid => x.hard_sigmoid(),
+            Activation::HardSwish => x.hard_swish(),
+            Activation::LogSigmoid => x.logsigmoid(),
+            Activation::LogSoftmax => x.log_softmax(-1),
+            Activation::Exponential => x.exp(),
         }
     }
 

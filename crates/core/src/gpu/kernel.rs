@@ -69,10 +69,11 @@ pub(crate) type LayoutId = (u8, u8);
 
 type Variants = Vec<(Vec<(&'static str, u32)>, Result<usize, Error>)>;
 
-/// Pipelines by shader, entry point and constants.
+/// Pipelines by shader, entry point and constants. Shaders are told apart by where they lie: two of a user may have one
+/// name.
 #[derive(Default)]
 pub(crate) struct Pipelines {
-    index: HashMap<(&'static str, &'static str), Variants>,
+    index: HashMap<(usize, &'static str), Variants>,
     all: Vec<wgpu::ComputePipeline>,
 }
 
@@ -84,7 +85,7 @@ impl Pipelines {
     /// The pipeline's number, compiling it at first use. An error is remembered: a kernel that the driver refuses once it
     /// refuses always.
     pub(crate) fn find(&mut self, gpu: &GpuInner, layouts: &mut Layouts, d: &Dispatch<'_>) -> Result<usize, Error> {
-        let variants = self.index.entry((d.kernel.shader.name, d.kernel.entry)).or_default();
+        let variants = self.index.entry((std::ptr::from_ref(d.kernel.shader) as usize, d.kernel.entry)).or_default();
         if let Some((_, found)) = variants.iter().find(|(constants, _)| constants == d.kernel.constants) {
             return found.clone();
         }
@@ -115,8 +116,10 @@ fn compile(
     // once with them; they can't be on always, since clamped indices keep drivers from unrolling loops over private
     // arrays: eight times slower on llvmpipe, which besides ends a kernel after 65,535 rounds of all its loops. Hence
     // never the loop limits, whose counters do the same.
-    let checks = wgpu::ShaderRuntimeChecks { bounds_checks: gpu.checked, ..wgpu::ShaderRuntimeChecks::unchecked() };
+    let checked = gpu.checked || kernel.shader.custom;
+    let checks = wgpu::ShaderRuntimeChecks { bounds_checks: checked, ..wgpu::ShaderRuntimeChecks::unchecked() };
     // SAFETY: every shader of the crate carries its own bounds: it returns, or clamps, past the sizes in its parameters.
+    // A custom one is checked.
     let module = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
     let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(kernel.entry),
@@ -125,7 +128,7 @@ fn compile(
         entry_point: Some(kernel.entry),
         compilation_options: wgpu::PipelineCompilationOptions {
             // Kernels write workgroup memory before they read it.
-            zero_initialize_workgroup_memory: gpu.checked,
+            zero_initialize_workgroup_memory: checked,
             ..Default::default()
         },
         cache: None,

@@ -11,8 +11,9 @@ mod stats;
 mod stream;
 
 pub use buffer::{GpuBuffer, Readback};
-pub(crate) use context::{Adapter, adapters};
+pub(crate) use context::{Adapter, MAX_PARAMS, adapters};
 pub use context::{AdapterDescription, AdapterKind, Gpu};
+pub(crate) use kernel::MAX_BINDINGS;
 pub use kernel::{Dispatch, Kernel, fold_workgroups};
 pub(crate) use profile::OpNote;
 pub use profile::{KernelTime, Profile};

@@ -108,7 +108,7 @@ fn resolve<const N: usize>(
         let problem = format!("{groups} groups do not divide {} input channels", x[N + 1]);
         return Err(ShapeError::new(problem).operand_axis("x", x, N + 1).operand("w", w));
     }
-    let channels = w[N].checked_mul(groups).unwrap_or(usize::MAX);
+    let channels = w[N].saturating_mul(groups);
     Ok((axes, output_shape(x, axes.map(|a| a.output), channels)?))
 }
 

@@ -81,16 +81,14 @@ const STEPS_A_LAUNCH: u32 = 1 << 15;
 
 impl Cumulative {
     /// Goes along each row from `start` with `step(running, position)`; `keep` rounds what is written.
-    fn scan<T: Copy, Y: Element>(
+    fn scan<T: Copy + Send + Sync, Y: Element>(
         &self,
         shape: &Shape,
         y: &mut [Y],
         start: T,
         step: impl Fn(T, usize) -> T + Sync,
         keep: impl Fn(T) -> Y + Sync,
-    ) where
-        T: Send + Sync,
-    {
+    ) {
         let [_, n, inner] = dims(shape);
         let ScanOptions { exclusive, reverse } = self.options;
         par::rows(y, n * inner, n * inner, |outer, y: &mut [Y]| {

@@ -1,9 +1,10 @@
 //! Negative log-likelihood of classes `(..)` under log-probabilities `(.., C)`, and cross-entropy of logits through it.
 //!
-//! `loss = -w[t] * (1 - s) * x[t] - s / C * sum over c of w[c] * x[c]`, where `t` is the class of a row, `w` the classes'
-//! weights and `s` the smoothing of the labels. The mean is the sum divided by the sum of `w[t]`, as in PyTorch and ONNX.
+//! `loss = -w[t] * x[t]`, where `t` is the class of a row and `w` the classes' weights. The mean is the sum divided by the sum
+//! of `w[t]`, as in PyTorch and ONNX. It is linear in `x`, and so backward is a kernel whose own derivative is the forward
+//! kernel again.
 //!
-//! The loss is linear in `x`, and so backward is a kernel whose own derivative is the forward kernel again.
+//! Labels smoothed by `s` make it `-(1 - s) * w[t] * x[t] - s / C * sum over c of w[c] * x[c]`, by tensor algebra.
 
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::NLL_LOSS;
@@ -25,7 +26,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     kernels: &[KernelInfo {
         shader: &NLL_LOSS,
         entries: &["nll_loss_forward", "nll_loss_backward"],
-        headers: || vec![vec![("SMOOTH", 0)], vec![("SMOOTH", 1)]],
+        headers: || vec![vec![]],
         params_bytes: size_of::<Params>(),
     }],
 };
@@ -40,28 +41,35 @@ struct Params {
     weight_offset: u32,
     ignores: u32,
     ignored: u32,
-    smoothing: f32,
+    pad: u32,
 }
 
-/// What is constant: which labels don't count, by their bits, and how much of each label is spread over all classes.
+/// The label that does not count, by its bits.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
-    ignored: Option<u32>,
-    smoothing: f32,
-}
+struct Ignored(Option<u32>);
 
-impl Rule {
+impl Ignored {
     /// For labels of this type. A number that the type can't hold is no label's.
-    fn new(labels: &Tensor, ignore_index: Option<i64>, smoothing: f32) -> Rule {
+    fn new(labels: &Tensor, ignore_index: Option<i64>) -> Ignored {
         let bits = |i: i64| match labels.dtype() {
             DType::I32 => i32::try_from(i).ok().map(|i| i as u32),
             _ => u32::try_from(i).ok(),
         };
-        Rule { ignored: ignore_index.and_then(bits), smoothing }
+        Ignored(ignore_index.and_then(bits))
+    }
+
+    /// The losses, 0 where a label does not count.
+    fn silence(self, labels: &Tensor, loss: Tensor) -> Tensor {
+        let Some(bits) = self.0 else { return loss };
+        let ignored = match labels.dtype() {
+            DType::I32 => labels.eq(&Tensor::new(&[bits as i32], Shape::scalar(), labels.device())),
+            _ => labels.eq(&Tensor::new(&[bits], Shape::scalar(), labels.device())),
+        };
+        ignored.where_cond(&Tensor::scalar(0.0, labels.device()), &loss)
     }
 
     fn ignores(&self, class: usize) -> bool {
-        self.ignored.is_some_and(|ignored| class == ignored as usize)
+        self.0.is_some_and(|ignored| class == ignored as usize)
     }
 
     fn launch(
@@ -79,13 +87,12 @@ impl Rule {
             x_offset: x[0].offset(),
             label_offset: x[1].offset(),
             weight_offset: x[2].offset(),
-            ignores: self.ignored.is_some() as u32,
-            ignored: self.ignored.unwrap_or(0),
-            smoothing: self.smoothing,
+            ignores: self.0.is_some() as u32,
+            ignored: self.0.unwrap_or(0),
+            pad: 0,
         };
-        let smooth = u32::from(self.smoothing != 0.0);
         gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &NLL_LOSS, entry, constants: &[("SMOOTH", smooth)] },
+            kernel: Kernel { shader: &NLL_LOSS, entry, constants: &[] },
             inputs: &x.iter().map(|x| x.buffer).collect::<Vec<_>>(),
             outputs: &y.iter().map(|y| y.buffer).collect::<Vec<_>>(),
             params: bytemuck::bytes_of(&params),
@@ -96,7 +103,7 @@ impl Rule {
 
 /// From `x (rows, C)`, labels `(rows)` and weights `(C)`: the losses `(rows)`, and the labels' weights besides.
 #[derive(Debug)]
-struct NllLoss(Rule);
+struct NllLoss(Ignored);
 
 impl Op for NllLoss {
     fn name(&self) -> &'static str {
@@ -119,33 +126,20 @@ impl Op for NllLoss {
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let [loss, picked] = y else { unreachable!("two outputs") };
         let [x, labels, weights] = x else { unreachable!("three inputs") };
-        let (n, x, weights, s) = (weights.shape()[0], x.slice::<f32>(), weights.slice::<f32>(), self.0.smoothing);
+        let (n, x, weights) = (weights.shape()[0], x.slice::<f32>(), weights.slice::<f32>());
         par::map(picked.slice(), |row| match class_of(labels, row) {
             t if self.0.ignores(t) => 0.0,
             t => weights.get(t).copied().unwrap_or(f32::NAN),
         });
-        par::map(loss.slice(), |row| {
-            let (x, t) = (&x[row * n..][..n], class_of(labels, row));
-            if self.0.ignores(t) {
-                return 0.0;
-            }
-            if t >= n {
-                return f32::NAN;
-            }
-            let likelihood = weights[t] * x[t];
-            if s == 0.0 {
-                return -likelihood;
-            }
-            let sum: f64 = x.iter().zip(weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-            -((1.0 - s) * likelihood + s / n as f32 * sum as f32)
+        par::map(loss.slice(), |row| match class_of(labels, row) {
+            t if self.0.ignores(t) => 0.0,
+            t if t >= n => f32::NAN,
+            t => -weights[t] * x[row * n + t],
         });
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
         let (rows, n) = (x[1].len(), x[2].len());
-        if self.0.smoothing != 0.0 {
-            super::check_rounds(self.name(), gpu.gpu().is_software(), n as usize);
-        }
         self.0.launch(gpu, "nll_loss_forward", rows.into(), [rows, n], x, y);
     }
 
@@ -157,15 +151,14 @@ impl Op for NllLoss {
         vec![Some(apply(Backward(self.0), &[dy, node.input(1), node.input(2)])), None, None]
     }
 
-    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
-        let read = if self.0.smoothing == 0.0 { y.len() } else { x[0].len() };
-        Cost { flops: 2 * read as u64, bytes: 4 * (read + 3 * y.len()) as u64 }
+    fn cost(&self, _: &[&Shape], y: &Shape) -> Cost {
+        Cost { flops: y.len() as u64, bytes: 20 * y.len() as u64 }
     }
 }
 
 /// `dx` from `dy`, labels and weights.
 #[derive(Debug)]
-struct Backward(Rule);
+struct Backward(Ignored);
 
 impl Op for Backward {
     fn name(&self) -> &'static str {
@@ -182,22 +175,12 @@ impl Op for Backward {
 
     fn cpu(&self, x: &[CpuView<'_>], dx: &mut [CpuViewMut<'_>]) {
         let [dy, labels, weights] = x else { unreachable!("three inputs") };
-        let (n, dy, weights, s) = (weights.shape()[0], dy.slice::<f32>(), weights.slice::<f32>(), self.0.smoothing);
+        let (n, dy, weights) = (weights.shape()[0], dy.slice::<f32>(), weights.slice::<f32>());
         par::rows(dx[0].slice(), n, n, |row, dx: &mut [f32]| {
             let t = class_of(labels, row);
-            if self.0.ignores(t) {
-                return dx.fill(0.0);
-            }
-            if t >= n {
-                return dx.fill(f32::NAN);
-            }
-            for (c, dx) in dx.iter_mut().enumerate() {
-                let (of_row, hit) = (-dy[row] * weights[c], c == t);
-                *dx = match hit {
-                    _ if s != 0.0 => of_row * (if hit { 1.0 - s } else { 0.0 } + s / n as f32),
-                    true => of_row,
-                    false => 0.0,
-                };
+            dx.fill(if t < n || self.0.ignores(t) { 0.0 } else { f32::NAN });
+            if t < n && !self.0.ignores(t) {
+                dx[t] = -dy[row] * weights[t];
             }
         });
     }
@@ -287,11 +270,11 @@ fn check(op: &str, x: &Tensor, labels: &Tensor, weight: Option<&Tensor>) -> Resu
 }
 
 /// Losses of log-probabilities for labels that are classes, of the labels' shape, and the weights of the labels.
-fn nll(x: &Tensor, labels: &Tensor, weight: Option<&Tensor>, rule: Rule) -> (Tensor, Tensor) {
+fn nll(x: &Tensor, labels: &Tensor, weight: Option<&Tensor>, ignored: Ignored) -> (Tensor, Tensor) {
     let n = x.shape()[x.rank() - 1];
     let weight = weight.cloned().unwrap_or_else(|| Tensor::ones([n], x.device()));
     let (loss, mut picked) =
-        apply_all(NllLoss(rule), &[&x.reshape([labels.len(), n]), &labels.reshape([labels.len()]), &weight]);
+        apply_all(NllLoss(ignored), &[&x.reshape([labels.len(), n]), &labels.reshape([labels.len()]), &weight]);
     (loss.reshape(labels.shape()), picked.pop().expect("the weights").reshape(labels.shape()))
 }
 
@@ -321,8 +304,8 @@ impl Tensor {
     pub fn nll_loss(&self, labels: &Tensor, options: &NllOptions) -> Tensor {
         let weight = options.weight.as_ref();
         fits("nll_loss", check("nll_loss", self, labels, weight));
-        let rule = Rule::new(labels, options.ignore_index, 0.0);
-        reduced_by_weight(nll(self, labels, weight, rule), options.reduction)
+        let ignored = Ignored::new(labels, options.ignore_index);
+        reduced_by_weight(nll(self, labels, weight, ignored), options.reduction)
     }
 
     /// Softmax cross-entropy of logits `(.., C)` with class weights, an ignored label, smoothed labels, and a choice of
@@ -365,7 +348,13 @@ impl Tensor {
             let loss = rows.cross_entropy(&labels.reshape([labels.len()]));
             return reduced(loss.reshape(leading), reduction);
         }
-        let rule = Rule::new(labels, *ignore_index, s);
-        reduced_by_weight(nll(&self.log_softmax(-1), labels, weight, rule), reduction)
+        let (ignored, log_p) = (Ignored::new(labels, *ignore_index), self.log_softmax(-1));
+        let (loss, picked) = nll(&log_p, labels, weight, ignored);
+        if s == 0.0 {
+            return reduced_by_weight((loss, picked), reduction);
+        }
+        let spread = weight.map_or(log_p.clone(), |weight| log_p.mul(weight)).sum_axes(&[-1], false);
+        let spread = ignored.silence(labels, spread.affine(-s / rows.shape()[1] as f32, 0.0));
+        reduced_by_weight((loss.affine(1.0 - s, 0.0).add(&spread), picked), reduction)
     }
 }

@@ -181,7 +181,7 @@ impl Tensor {
     /// use tilegrad_core::{Device, Padding, Tensor, Window};
     /// let x = Tensor::new(&[1.0, 2.0, 5.0, 4.0, 3.0, 0.0], [1, 2, 3, 1], &Device::cpu());
     /// let window = Window { size: [2; 2], stride: [1; 2], dilation: [1; 2], padding: Padding::Valid };
-    /// assert_eq!(x.max_pool2d(&window).to_vec::<f32>().unwrap(), [4.0, 5.0]);
+    /// assert_eq!(x.max_pool2d(window).to_vec::<f32>().unwrap(), [4.0, 5.0]);
     /// ```
     ///
     /// # Panics
@@ -211,7 +211,7 @@ impl Tensor {
     /// use tilegrad_core::{Device, Padding, Tensor, Window};
     /// let x = Tensor::new(&[1.0, 2.0, 5.0, 4.0, 3.0, 0.0], [1, 2, 3, 1], &Device::cpu());
     /// let window = Window { size: [2; 2], stride: [1; 2], dilation: [1; 2], padding: Padding::Valid };
-    /// assert_eq!(x.max_pool2d_with_indices(&window).1.to_vec::<u32>().unwrap(), [3, 2]);
+    /// assert_eq!(x.max_pool2d_with_indices(window).1.to_vec::<u32>().unwrap(), [3, 2]);
     /// ```
     #[track_caller]
     pub fn max_pool2d_with_indices(&self, window: impl Into<Pooling<2>>) -> (Tensor, Tensor) {
@@ -237,7 +237,7 @@ impl Tensor {
     /// use tilegrad_core::{Device, Padding, Tensor, Window};
     /// let x = Tensor::new(&[1.0, 2.0, 6.0, 3.0, 4.0, 8.0], [1, 2, 3, 1], &Device::cpu());
     /// let window = Window { size: [2; 2], stride: [2; 2], dilation: [1; 2], padding: Padding::Same };
-    /// assert_eq!(x.avg_pool2d(&window).to_vec::<f32>().unwrap(), [2.5, 7.0]);
+    /// assert_eq!(x.avg_pool2d(window).to_vec::<f32>().unwrap(), [2.5, 7.0]);
     /// ```
     ///
     /// # Panics
@@ -288,7 +288,7 @@ impl Tensor {
     /// use tilegrad_core::{Device, Padding, Tensor, Window};
     /// let x = Tensor::new(&[3e30, -4e30], [1, 1, 2, 1], &Device::cpu());
     /// let window = Window { size: [1, 2], stride: [1; 2], dilation: [1; 2], padding: Padding::Valid };
-    /// assert_eq!(x.lp_pool2d(&window, 2.0).to_vec::<f32>().unwrap(), [5e30]);
+    /// assert_eq!(x.lp_pool2d(window, 2.0).to_vec::<f32>().unwrap(), [5e30]);
     /// ```
     ///
     /// # Panics

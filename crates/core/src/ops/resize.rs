@@ -11,6 +11,7 @@
 
 use super::movement::axis_of;
 use super::resample::{Taps, resample};
+use crate::dtype::DType;
 use crate::op::fits;
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
@@ -324,6 +325,7 @@ impl Tensor {
             }
             found
         };
+        fits("resize", self.can_be_resized(options.interpolation));
         let (mut plans, shape) = fits("resize", plan(self.shape(), &axes, to, options));
         // Axes that get shorter come first: the others have less to do then.
         plans.sort_by(|a, b| a.scale.total_cmp(&b.scale));
@@ -352,6 +354,16 @@ impl Tensor {
             Coordinates::CropAndResize { outside, .. } if y.shape() != &shape => y.pad(&widths, outside),
             _ => y,
         }
+    }
+
+    fn can_be_resized(&self, interpolation: Interpolation) -> Result<(), ShapeError> {
+        let expected = match (interpolation, self.dtype()) {
+            (_, DType::F32) | (Interpolation::Nearest(_), DType::I32 | DType::U32) => return Ok(()),
+            (Interpolation::Nearest(_), _) => "f32, i32 or u32",
+            _ => "f32",
+        };
+        let problem = format!("the elements are {}, expected {expected}", self.dtype());
+        Err(ShapeError::new(problem).operand("x", self.shape()).help("use `cast`"))
     }
 
     /// Images `(N, H, W, C)` at another height and width, each pixel a copy of the nearest one: TensorFlow's and Keras's

@@ -65,7 +65,7 @@ pub(super) fn celu(x: &Tensor, a: f32, _: f32) -> Tensor {
 pub(super) fn gelu(x: &Tensor, _: f32, _: f32) -> Tensor {
     // Past 20 the second derivative is 0 in f32, and squares of large numbers would overflow.
     let x = &x.clip(-20.0, 20.0);
-    let (c, k) = (1.595_769_1, 0.044715);
+    let (c, k) = (1.595_769, 0.044715);
     let u = x.mul(&x.square().affine(c * k, c));
     let (du, ddu) = (x.square().affine(3.0 * c * k, c), x.affine(6.0 * c * k, 0.0));
     let bend = ddu.add(&u.sigmoid().affine(-2.0, 1.0).mul(&du.square()));

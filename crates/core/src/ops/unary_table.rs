@@ -209,7 +209,7 @@ fn gelu_derivative(x: f32) -> f32 {
     s + x * s * logistic(-u) * (GELU_1 + 3.0 * GELU_3 * x * x)
 }
 
-const GELU_1: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
+const GELU_1: f32 = 1.595_769; // 2 sqrt(2 / pi)
 const GELU_3: f32 = 0.071_354_82; // 2 sqrt(2 / pi) * 0.044715
 
 /// Polynomials for `erf(x) / x` in `x^2` up to 1, and for `erfc(x) e^(x^2) / t` in `t = 1 / (1 + 0.4 x)` from 1 on, lowest

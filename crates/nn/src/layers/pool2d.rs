@@ -69,7 +69,7 @@ impl Layer for MaxPool2d {
     }
 
     fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
-        x.max_pool2d(&self.window)
+        x.max_pool2d(self.window)
     }
 }
 
@@ -119,6 +119,6 @@ impl Layer for AvgPool2d {
     }
 
     fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
-        x.avg_pool2d(&self.window)
+        x.avg_pool2d(self.window)
     }
 }

@@ -1,0 +1,168 @@
+//! Ops from outside the crate: an op with WGSL of its own runs on both devices and has gradients; mistakes in the text are
+//! told when the kernel is made. `tests/custom_op_steady_state.rs` counts pipelines.
+
+mod common;
+#[path = "common/squareplus.rs"]
+mod squareplus;
+
+use bytemuck::Pod;
+use common::{check, devices, panic_message, random};
+use squareplus::{Params, Squareplus, WGSL, WRONG, kernel};
+use tilegrad::op::apply;
+use tilegrad::{CustomKernel, Device, Error, Tensor};
+
+#[track_caller]
+fn squareplus(x: &Tensor, b: f32) -> Tensor {
+    apply(Squareplus { b, kernel: kernel() }, &[x])
+}
+
+/// The message of a kernel of this text.
+#[track_caller]
+fn message<P: Pod>(wgsl: &str, entry: &str, inputs: usize, outputs: usize) -> String {
+    match CustomKernel::<P>::new("squareplus", wgsl, entry, inputs, outputs) {
+        Err(error @ Error::Shader { .. }) => error.to_string(),
+        other => panic!("{other:?}, expected a shader's error"),
+    }
+}
+
+#[test]
+fn runs_on_both_devices() {
+    for device in devices() {
+        let x = Tensor::new(&[0.0, 1.5, -1.5, 1e4], [4], &device);
+        let y = squareplus(&x, 4.0).to_vec::<f32>().unwrap();
+        assert_eq!(y[..3], [1.0, 2.0, 0.5], "on {device}");
+        assert!((y[3] - 1e4).abs() < 1e-2);
+        // A view that starts in the middle, and nothing at all.
+        assert_eq!(squareplus(&x.slice(&[1..3]), 4.0).to_vec::<f32>().unwrap(), [2.0, 0.5]);
+        assert_eq!(squareplus(&Tensor::zeros([0, 3], &device), 4.0).len(), 0);
+    }
+}
+
+#[test]
+fn has_gradients() {
+    check("squareplus", &[random([3, 50], 1, -2.0, 2.0)], |x| squareplus(&x[0], 0.5));
+    check("gradient of squareplus", &[random([3, 5], 2, -2.0, 2.0)], |x| {
+        let x = if x[0].needs_grad() { x[0].clone() } else { x[0].requires_grad() };
+        squareplus(&x, 0.5).sum().grad(&[&x])[0].clone().expect("y depends on x")
+    });
+}
+
+#[test]
+fn kernels_of_one_name_are_told_apart() {
+    let negative = WGSL.replace("0.5 * (v", "-0.5 * (v");
+    for device in devices().iter().filter(|d| d.is_gpu()) {
+        let kernel = CustomKernel::new("squareplus", &negative, "squareplus", 1, 1).unwrap();
+        let x = Tensor::new(&[1.5], [1], device);
+        assert_eq!(squareplus(&x, 4.0).item().unwrap(), 2.0);
+        assert_eq!(apply(Squareplus { b: 4.0, kernel }, &[&x]).item().unwrap(), -2.0);
+    }
+}
+
+#[test]
+fn what_reaches_past_a_buffer_harms_nothing() {
+    let careless = WGSL.replace("if i < p.len", "if true").replace("x[p.x_offset + i]", "x[p.x_offset + i * 1000000u]");
+    for device in devices().iter().filter(|d| d.is_gpu()) {
+        let kernel = CustomKernel::new("careless", &careless, "squareplus", 1, 1).unwrap();
+        let x = Tensor::new(&[1.5], [1], device);
+        assert_eq!(apply(Squareplus { b: 4.0, kernel }, &[&x]).item().unwrap(), 2.0);
+    }
+}
+
+#[test]
+fn a_mistake_in_the_text_has_its_line() {
+    let missing = WGSL.replace("let v = x[p.x_offset + i];", "let v = x[p.x_offset + i]");
+    assert_eq!(
+        message::<Params>(&missing, "squareplus", 1, 1),
+        "shader squareplus: expected `;`, found \"y\"\n   ┌─ squareplus:15:9\n   │\n15 │         y[i] = 0.5 * (v + sqrt(v * v + p.b));\n   │         ^ expected `;`"
+    );
+    let unknown = WGSL.replace("sqrt(", "root(");
+    assert_eq!(
+        message::<Params>(&unknown, "squareplus", 1, 1),
+        "shader squareplus: no definition in scope for identifier: `root`\n   ┌─ squareplus:15:27\n   │\n15 │         y[i] = 0.5 * (v + root(v * v + p.b));\n   │                           ^^^^ unknown identifier"
+    );
+    let mixed = WGSL.replace("v * v + p.b", "v * v + p.len");
+    assert_eq!(
+        message::<Params>(&mixed, "squareplus", 1, 1),
+        concat!(
+            "shader squareplus: Entry point squareplus at Compute is invalid\n   ┌─ squareplus:15:32\n   │\n",
+            "15 │         y[i] = 0.5 * (v + sqrt(v * v + p.len));\n   │                                ^^^^^^^^^^^^^ ",
+            "naga::ir::Expression [28]\n   │\n   = Expression [28] is invalid\n   = Operation Add can't work with [24] ",
+            "(of type Scalar(Scalar { kind: Float, width: 4 })) and [27] (of type Scalar(Scalar { kind: Uint, width: 4 }))"
+        )
+    );
+    let none = WGSL.replace("struct Params", "struct Numbers").replace("p.", "");
+    assert_eq!(
+        message::<Params>(&none, "squareplus", 1, 1),
+        "shader squareplus: there is no `struct Params`\n  help: declare it, and read it as `p`"
+    );
+    // What not every adapter has; a directive that changes nothing is a line like others.
+    let half = format!("enable f16;\n{WGSL}");
+    assert_eq!(
+        message::<Params>(&half, "squareplus", 1, 1),
+        "shader squareplus: the `f16` extension is not supported in the current environment\n  ┌─ squareplus:1:8\n  │\n1 │ enable f16;\n  │        ^^^ unsupported enable-extension"
+    );
+    let quiet = format!("diagnostic(off, derivative_uniformity);\n{WGSL}");
+    for device in devices() {
+        let kernel = CustomKernel::new("squareplus", &quiet, "squareplus", 1, 1).unwrap();
+        assert_eq!(apply(Squareplus { b: 4.0, kernel }, &[&Tensor::new(&[1.5], [1], &device)]).item().unwrap(), 2.0);
+    }
+}
+
+#[test]
+fn what_was_not_announced_is_said() {
+    let say = |wgsl: &str, inputs, outputs| message::<Params>(wgsl, "squareplus", inputs, outputs);
+    assert_eq!(
+        message::<Params>(WGSL, "square", 1, 1),
+        "shader squareplus: there is no entry point `square`, but `squareplus`"
+    );
+    assert_eq!(say(WGSL, 2, 1), "shader squareplus: `y` at binding 1 is an input, expected `var<storage, read>`");
+    assert_eq!(
+        say(WGSL, 1, 2),
+        "shader squareplus: `squareplus` does not use binding 2, an output: 1 inputs and 2 outputs were announced"
+    );
+    assert_eq!(
+        say(WGSL, 0, 1),
+        "shader squareplus: `x` at binding 0 is an output, expected `var<storage, read_write>`"
+    );
+    let far = WGSL.replace("@binding(1)", "@binding(3)");
+    assert_eq!(
+        say(&far, 1, 1),
+        "shader squareplus: `y` is at binding 3 of group 0, 1 inputs and 1 outputs end at binding 1 of group 0"
+    );
+    assert_eq!(say(WGSL, 7, 1), "shader squareplus: 7 inputs and 1 outputs, expected an output and at most 7 in all");
+    assert_eq!(
+        message::<[u32; 2]>(WGSL, "squareplus", 1, 1),
+        "shader squareplus: `Params` has 16 bytes in WGSL and 8 in Rust, at most 128"
+    );
+    let large = WGSL.replace("b: f32, pad: u32", "b: f32, pad: u32, more: array<vec4<u32>, 8>");
+    assert_eq!(
+        message::<[u32; 36]>(&large, "squareplus", 1, 1),
+        "shader squareplus: `Params` has 144 bytes in WGSL and 144 in Rust, at most 128"
+    );
+    let many = WGSL.replace("@workgroup_size(64)", "@workgroup_size(32, 32)");
+    assert_eq!(
+        say(&many, 1, 1),
+        "shader squareplus: `squareplus` has 1024 threads in a workgroup, every adapter has 256"
+    );
+    let memory = WGSL.replace("if i < p.len {", "w[local] = 0.0;\n    if i < p.len {");
+    assert_eq!(
+        say(&format!("var<workgroup> w: array<f32, 5000>;\n{memory}"), 1, 1),
+        "shader squareplus: `squareplus` takes 20000 bytes of workgroup memory, every adapter has 16384"
+    );
+    let uniform = WGSL.replace("var<storage, read> x: array<f32>", "var<uniform> x: array<vec4<f32>, 4>");
+    let uniform = uniform.replace("x[p.x_offset + i]", "x[i].x");
+    assert_eq!(say(&uniform, 1, 1), "shader squareplus: `x` is no storage buffer; numbers belong in `Params`");
+}
+
+#[test]
+fn the_trait_checks_what_it_checks_of_every_op() {
+    let integers = Tensor::new(&[1u32], [1], &Device::cpu());
+    assert_eq!(panic_message(|| squareplus(&integers, 1.0)), "squareplus: input 0 is u32, expected f32");
+    for device in devices().iter().filter(|d| d.is_gpu()) {
+        let x = Tensor::ones([1], device);
+        assert_eq!(
+            panic_message(|| squareplus(&x, WRONG)),
+            "squareplus: launched with 0 inputs and 1 outputs, made for 1 and 1"
+        );
+    }
+}
