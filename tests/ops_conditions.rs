@@ -6,6 +6,7 @@ use common::{check, devices, panic_message, random};
 use tilegrad::{DType, Device, Tensor};
 
 type Compare = fn(&Tensor, &Tensor) -> Tensor;
+type Rusts<T> = fn(&T, &T) -> bool;
 
 const SPECIAL: [f32; 10] =
     [0.0, -0.0, 1.0, -1.0, 1.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE / 4.0, -1e-40];
@@ -19,7 +20,7 @@ fn comparisons_are_rusts_for_every_type() {
     fn all_pairs<T: tilegrad::Element + PartialOrd>(values: &[T], device: &Device) {
         let n = values.len();
         let (l, r) = (Tensor::new(values, [n, 1], device), Tensor::new(values, [n], device));
-        let rows: [(Compare, fn(&T, &T) -> bool); 6] = [
+        let rows: [(Compare, Rusts<T>); 6] = [
             (Tensor::eq, T::eq),
             (Tensor::ne, T::ne),
             (Tensor::gt, T::gt),

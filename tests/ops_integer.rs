@@ -7,8 +7,11 @@ use tilegrad::{Device, Element, Tensor};
 
 type Two = fn(&Tensor, &Tensor) -> Tensor;
 
+/// A name, the method, and Rust's own function.
+type Row<T> = (&'static str, Two, fn(T, T) -> T);
+
 #[track_caller]
-fn all_pairs<T: Element + PartialEq + Copy, const N: usize>(values: &[T], rows: [(&str, Two, fn(T, T) -> T); N]) {
+fn all_pairs<T: Element + PartialEq + Copy, const N: usize>(values: &[T], rows: [Row<T>; N]) {
     for device in devices() {
         let n = values.len();
         let (l, r) = (Tensor::new(values, [n, 1], &device), Tensor::new(values, [n], &device));

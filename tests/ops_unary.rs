@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use common::{check_with, devices, panic_message, random, spread};
 use tilegrad::{Conv2dOptions, Device, Tensor, Unary};
 
+type Boxed = Box<dyn Fn(&Tensor) -> Tensor>;
 type One = fn(&Tensor) -> Tensor;
 
 /// A function, the same in `f64`, and the interval in which the first is held to the second.
@@ -250,7 +251,7 @@ fn special_values_are_as_on_the_cpu() {
         f32::INFINITY,
     ];
     let special: Vec<f32> = positive.iter().flat_map(|&v| [v, -v]).chain([f32::NAN, -f32::NAN]).collect();
-    let mut functions: Vec<(String, Box<dyn Fn(&Tensor) -> Tensor>)> = Vec::new();
+    let mut functions: Vec<(String, Boxed)> = Vec::new();
     for r in rows() {
         functions.push((r.name.to_string(), Box::new(r.f)));
     }

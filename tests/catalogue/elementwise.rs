@@ -5,6 +5,11 @@ use tilegrad::{DType, RandomKey, Tensor};
 use super::{Row, row};
 use crate::common::{random, spread};
 
+type Function = fn(&[Tensor]) -> Tensor;
+type Names = &'static [&'static str];
+/// An op without a gradient: its name, the op, its names in the registry and in ONNX.
+type Listed = (&'static str, Function, Names, Names);
+
 fn two() -> Vec<Tensor> {
     vec![random([3, 1, 4], 11, 0.5, 2.0), random([2, 4], 12, 0.5, 2.0)]
 }
@@ -62,7 +67,7 @@ pub fn rows() -> Vec<Row> {
         })
         .constant(&["rand_normal"]),
     ];
-    let compare: [(&'static str, fn(&[Tensor]) -> Tensor, &'static [&'static str], &'static [&'static str]); 6] = [
+    let compare: [Listed; 6] = [
         ("eq", |x| x[0].eq(&x[1]), &["eq"], &["Equal"]),
         ("ne", |x| x[0].ne(&x[1]), &["ne"], &[]),
         ("gt", |x| x[0].gt(&x[1]), &["gt"], &["Greater"]),
@@ -70,7 +75,7 @@ pub fn rows() -> Vec<Row> {
         ("lt", |x| x[0].lt(&x[1]), &["lt"], &["Less"]),
         ("le", |x| x[0].le(&x[1]), &["le"], &["LessOrEqual"]),
     ];
-    let logic: [(&'static str, fn(&[Tensor]) -> Tensor, &'static [&'static str], &'static [&'static str]); 3] = [
+    let logic: [Listed; 3] = [
         ("logical_and", |x| as_conditions(x, Tensor::logical_and), &["logical_and"], &["And"]),
         ("logical_or", |x| as_conditions(x, Tensor::logical_or), &["logical_or"], &["Or"]),
         ("logical_xor", |x| as_conditions(x, Tensor::logical_xor), &["logical_xor"], &["Xor"]),
@@ -78,7 +83,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(
         compare.into_iter().chain(logic).map(|(op, f, covers, onnx)| row(op, ties(), f).constant(covers).onnx(onnx)),
     );
-    let integer: [(&'static str, fn(&[Tensor]) -> Tensor, &'static [&'static str]); 14] = [
+    let integer: [(&'static str, Function, Names); 14] = [
         ("add of integers", |x| as_ints(x, Tensor::add), &["integer add"]),
         ("sub of integers", |x| as_ints(x, Tensor::sub), &["integer sub"]),
         ("mul of integers", |x| as_ints(x, Tensor::mul), &["integer mul"]),

@@ -56,7 +56,7 @@ fn parts() -> Vec<Row> {
         row("slice", one(), |x| x[0].slice(&[1..2, 0..2])),
         row("slice_axis", one(), |x| x[0].slice_axis(-1, 1..3)),
         row("slice_steps", one(), |x| x[0].slice_steps(&[(0..2, 1), (0..3, 2)])).jax(&["slice"]),
-        row("slice_ranges", matrix(), |x| x[0].slice_ranges(&[SliceRange::new(-1, 0, -2), (1..-1).into()]))
+        row("slice_ranges", matrix(), |x| x[0].slice_ranges(&[SliceRange::new(-1, 0, -2), SliceRange::new(1, -1, 1)]))
             .onnx(&["Slice"]),
         row("split", matrix(), |x| x[0].split(&[1, 3, 1], 1)[1].clone()).onnx(&["Split"]),
         row("chunk", matrix(), |x| x[0].chunk(2, 1)[0].clone()),
