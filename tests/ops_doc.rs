@@ -6,13 +6,15 @@
 
 mod catalogue;
 mod common;
+mod grad_runner;
 mod onnx_runner;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use catalogue::{Order, Row, families};
+use grad_runner::case::Manifest;
 use onnx_runner::compare::{Distance, Tolerance, floats};
 use onnx_runner::report::{Tally, by_operator};
 use onnx_runner::{case, run};
@@ -28,17 +30,22 @@ it. *Gradient* is `1` where an op can be differentiated once, `2` where gradient
 finite differences by `tests/gradcheck.rs`, and `-` where the result is a constant to the tape: asking for the gradient of
 a tensor made of it alone gives none.
 
-*ONNX* counts the cases of ONNX's own backend tests that are about the op: passed of all, on both devices. *Errors* are
-the worst ones: relative, and in units of the last place of the expected value, over all elements of at least 0.01. They
-are against ONNX's numbers where there are cases; otherwise the GPU's are against the CPU's result, and the CPU has none.
-They are rounded up to one of 1, 2, 5.
+*ONNX* counts the cases of ONNX's own backend tests that are about the op, and *JAX* those that JAX made, with gradients:
+passed on the CPU, on the GPU, of all. *Errors* are the worst ones: relative, and in units of the last place. Against
+ONNX's numbers, they are of each expected element of at least 0.01. Where there are none, they are against JAX's results
+and gradients, of the largest element of a tensor; where there are none either, the GPU's are against the CPU's result,
+and the CPU has none. They are rounded up to one of 1, 2, 5.
 
 ";
 
-const HEADER: [&str; 8] = ["op", "CPU", "GPU", "gradient", "ONNX", "against", "CPU error", "GPU error"];
+const HEADER: [&str; 9] = ["op", "CPU", "GPU", "gradient", "ONNX", "JAX", "against", "CPU error", "GPU error"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/ops.md")
+    root().join("docs/ops.md")
 }
 
 /// Values of a result, and whether there are any: an op that can't run on a device panics.
@@ -47,10 +54,36 @@ fn values(row: &Row, device: &Device) -> Vec<f32> {
     (row.f)(&inputs).cast(DType::F32).to_vec().expect("readback")
 }
 
-/// Counts of a group of cases on the CPU and on the GPU.
-type Outside = BTreeMap<String, [Tally; 2]>;
+/// Counts of the cases of each operator, on the CPU and on the GPU.
+type Counts = BTreeMap<String, [Tally; 2]>;
 
-fn onnx(devices: [&Device; 2]) -> Outside {
+/// Other people's numbers.
+struct Outside {
+    onnx: Counts,
+    jax: Counts,
+}
+
+fn jax(devices: [&Device; 2]) -> Counts {
+    let manifests = ["grad", "grad-more"].map(|folder| Manifest::read(&root().join("tests/data").join(folder)));
+    let mut counts = Counts::new();
+    for case in manifests.iter().flat_map(Manifest::cases) {
+        let tallies = counts.entry(case.op().to_string()).or_default();
+        for (device, tally) in devices.iter().zip(tallies) {
+            tally.cases += 1;
+            match grad_runner::run::run(&case, device) {
+                Ok(d) => {
+                    let distance = Distance { absolute: d.absolute, relative: d.relative, ulp: d.ulp };
+                    tally.passed += 1;
+                    tally.worst = tally.worst.max(distance);
+                }
+                Err(_) => tally.failed += 1,
+            }
+        }
+    }
+    counts
+}
+
+fn onnx(devices: [&Device; 2]) -> Counts {
     let folder = case::own_folder();
     let runs = devices.map(|device| run::results(&folder, device).expect("the cases"));
     let [cpu, gpu] = [by_operator(&runs[0]), by_operator(&runs[1])];
@@ -63,7 +96,7 @@ fn onnx(devices: [&Device; 2]) -> Outside {
 }
 
 /// The cases of several operators together.
-fn joined(outside: &Outside, names: &[&str]) -> Option<[Tally; 2]> {
+fn joined(outside: &Counts, names: &[&str]) -> Option<[Tally; 2]> {
     let found = names.iter().filter_map(|name| outside.get(*name));
     found.fold(None, |sum: Option<[Tally; 2]>, tallies| {
         let add = |i: usize| {
@@ -98,7 +131,7 @@ fn error(distance: Distance) -> String {
     format!("{:.0e}, {:.0} ULP", rounded_up(distance.relative), rounded_up(distance.ulp).max(1.0))
 }
 
-fn line(row: &Row, outside: &Outside, gpu: &Device) -> [String; 8] {
+fn line(row: &Row, outside: &Outside, gpu: &Device) -> [String; 9] {
     let (want, got) = (values(row, &Device::cpu()), values(row, gpu));
     let order = match row.order {
         Order::None => "-",
@@ -106,17 +139,19 @@ fn line(row: &Row, outside: &Outside, gpu: &Device) -> [String; 8] {
         Order::Second => "2",
     };
     let loose = Tolerance { absolute: 1e-5, relative: 1e-3 };
-    let (passed, against, errors) = match joined(outside, row.onnx) {
-        Some([cpu, gpu]) => {
-            (format!("{}, {} of {}", cpu.passed, gpu.passed, cpu.cases), "ONNX", [error(cpu.worst), error(gpu.worst)])
-        }
-        None => {
-            let distance = floats(&got, &want, loose).unwrap_or_else(|e| panic!("{}: {e}", row.op));
-            ("-".to_string(), "CPU", ["-".to_string(), error(distance)])
-        }
+    let distance = floats(&got, &want, loose).unwrap_or_else(|e| panic!("{}: {e}", row.op));
+    let (onnx, jax) = (joined(&outside.onnx, row.onnx), joined(&outside.jax, row.jax));
+    let passed = |counts: &Option<[Tally; 2]>| match counts {
+        Some([cpu, gpu]) => format!("{}, {} of {}", cpu.passed, gpu.passed, cpu.cases),
+        None => "-".to_string(),
     };
-    let [cpu_error, gpu_error] = errors;
-    [format!("`{}`", row.op), "yes".into(), "yes".into(), order.into(), passed, against.into(), cpu_error, gpu_error]
+    let (against, [cpu_error, gpu_error]) = match (&onnx, &jax) {
+        (Some([cpu, gpu]), _) => ("ONNX", [error(cpu.worst), error(gpu.worst)]),
+        (None, Some([cpu, gpu])) => ("JAX", [error(cpu.worst), error(gpu.worst)]),
+        (None, None) => ("CPU", ["-".to_string(), error(distance)]),
+    };
+    let (onnx, jax, yes) = (passed(&onnx), passed(&jax), || "yes".to_string());
+    [format!("`{}`", row.op), yes(), yes(), order.into(), onnx, jax, against.into(), cpu_error, gpu_error]
 }
 
 fn table(title: &str, rows: &[Row], outside: &Outside, gpu: &Device) -> String {
@@ -144,7 +179,8 @@ fn holds(written: &str, made: &str) -> bool {
 #[test]
 fn the_page_is_what_would_be_written() {
     let Some(gpu) = common::gpu() else { return };
-    let outside = onnx([&Device::cpu(), &gpu]);
+    let devices = [&Device::cpu(), &gpu];
+    let outside = Outside { onnx: onnx(devices), jax: jax(devices) };
     let tables: String = families().iter().map(|(title, rows)| table(title, rows, &outside, &gpu)).collect();
     let made = format!("{PREFACE}{}\n", tables.trim_end());
     if std::env::var_os("TILEGRAD_WRITE_DOCS").is_some() {

@@ -58,6 +58,7 @@ fn convolutions() -> Vec<Row> {
         row("depthwise_conv2d", inputs(&[1, 4, 5, 3], &[3, 2, 3, 2], 6), |x| {
             x[0].depthwise_conv2d(&x[1], Some(&x[2]), &Conv2dOptions::default())
         })
+        .jax(&["depthwise_conv2d"])
         .step(1e-2)
         .onnx(&["Conv"]),
     ]

@@ -35,7 +35,7 @@ pub fn rows() -> Vec<Row> {
         row("mul", two(), |x| x[0].mul(&x[1])).onnx(&["Mul"]).jax(&["mul"]),
         row("div", two(), |x| x[0].div(&x[1])).onnx(&["Div"]).jax(&["div"]),
         row("pow", two(), |x| x[0].pow(&x[1])).onnx(&["Pow"]),
-        row("maximum", two(), |x| x[0].maximum(&x[1])).onnx(&["Max"]),
+        row("maximum", two(), |x| x[0].maximum(&x[1])).jax(&["maximum"]).onnx(&["Max"]),
         row("minimum", two(), |x| x[0].minimum(&x[1])).onnx(&["Min"]),
         row("fmod", two(), |x| x[0].fmod(&x[1])).onnx(&["Mod"]),
         row("remainder", two(), |x| x[0].neg().remainder(&x[1])),
@@ -43,6 +43,7 @@ pub fn rows() -> Vec<Row> {
             let positive = random([3, 4], 17, -1.0, 1.0).to(x[0].device()).unwrap().gt(&x[0].zeros_like().detach());
             positive.where_cond(&x[0], &x[1])
         })
+        .jax(&["where"])
         .step(1e-2)
         .onnx(&["Where"]),
         row("cast", two(), |x| x[0].affine(100.0, -100.0).cast(DType::I32)).constant(&["cast"]).onnx(&["Cast"]),

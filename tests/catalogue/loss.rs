@@ -40,6 +40,7 @@ pub fn rows() -> Vec<Row> {
             let CrossEntropyOptions { weight, ignore_index, reduction, .. } = options(&x[0]);
             x[0].nll_loss(&labels(&x[0]), &NllOptions { weight, ignore_index, reduction })
         })
+        .jax(&["nll"])
         .onnx(&["NegativeLogLikelihoodLoss"]),
         row("correct", vec![logits()], |x| x[0].correct(&labels(&x[0]))).constant(&["correct"]),
         row("mse_loss", pair(), |x| x[0].mse_loss(&x[1], Reduction::Mean)).jax(&["mse"]),

@@ -32,9 +32,9 @@ fn axes() -> Vec<Row> {
         row("transpose", one(), |x| x[0].transpose()),
         row("swap_axes", one(), |x| x[0].swap_axes(0, 2)),
         row("move_axis", one(), |x| x[0].move_axis(0, 2)),
-        row("unsqueeze", one(), |x| x[0].unsqueeze(1)),
+        row("unsqueeze", one(), |x| x[0].unsqueeze(1)).jax(&["unsqueeze"]),
         row("unsqueeze_axes", one(), |x| x[0].unsqueeze_axes(&[0, -1])).onnx(&["Unsqueeze"]),
-        row("squeeze", one(), |x| x[0].slice(&[0..1]).squeeze(0)),
+        row("squeeze", one(), |x| x[0].slice(&[0..1]).squeeze(0)).jax(&["squeeze"]),
         row("squeeze_axes", one(), |x| x[0].slice(&[0..1, 1..2]).squeeze_axes(&[0, 1])).onnx(&["Squeeze"]),
         row("squeeze_all", one(), |x| x[0].slice(&[0..1, 1..2]).squeeze_all()),
         row("broadcast_to", one(), |x| x[0].unsqueeze(1).broadcast_to([2, 2, 3, 4])),
@@ -61,19 +61,19 @@ fn parts() -> Vec<Row> {
         row("split", matrix(), |x| x[0].split(&[1, 3, 1], 1)[1].clone()).onnx(&["Split"]),
         row("chunk", matrix(), |x| x[0].chunk(2, 1)[0].clone()),
         row("concat", two(), |x| Tensor::concat(&[&x[0], &x[1], &x[0]], 1)).onnx(&["Concat"]).jax(&["concat"]),
-        row("stack", two(), |x| Tensor::stack(&[&x[0], &x[1]], -1)),
+        row("stack", two(), |x| Tensor::stack(&[&x[0], &x[1]], -1)).jax(&["stack"]),
         row("flip", one(), |x| x[0].flip(&[0, 2])).jax(&["flip"]),
         row("roll", matrix(), |x| x[0].roll(2, 1)),
-        row("tile", matrix(), |x| x[0].tile(&[2, 3])).onnx(&["Tile"]),
+        row("tile", matrix(), |x| x[0].tile(&[2, 3])).jax(&["tile"]).onnx(&["Tile"]),
         row("repeat_interleave", matrix(), |x| x[0].repeat_interleave(2, 0)),
-        row("tril", matrix(), |x| x[0].tril(1)),
-        row("triu", matrix(), |x| x[0].triu(-1)).onnx(&["Trilu"]),
+        row("tril", matrix(), |x| x[0].tril(1)).jax(&["tril"]),
+        row("triu", matrix(), |x| x[0].triu(-1)).jax(&["triu"]).onnx(&["Trilu"]),
     ]
 }
 
 fn padded() -> Vec<Row> {
     vec![
-        row("pad", matrix(), |x| x[0].pad(&[(1, 0), (0, 2)], 3.0)),
+        row("pad", matrix(), |x| x[0].pad(&[(1, 0), (0, 2)], 3.0)).jax(&["pad"]),
         row("pad_constant", vec![random([4, 5], 52, -1.0, 1.0), random([1], 57, -1.0, 1.0)], |x| {
             x[0].pad_constant(&[(1, -1), (0, 2)], &x[1])
         })

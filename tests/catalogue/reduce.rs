@@ -42,9 +42,9 @@ fn reductions() -> Vec<Row> {
 fn statistics() -> Vec<Row> {
     vec![
         row("sum_square", any(), |x| x[0].sum_square()),
-        row("sum_square_axes", any(), |x| x[0].sum_square_axes(&[1], false)).onnx(&["ReduceSumSquare"]),
+        row("sum_square_axes", any(), |x| x[0].sum_square_axes(&[1], false)).jax(&["sumsq"]).onnx(&["ReduceSumSquare"]),
         row("l1_norm", any(), |x| x[0].l1_norm()),
-        row("l1_norm_axes", any(), |x| x[0].l1_norm_axes(&[1], true)).onnx(&["ReduceL1"]),
+        row("l1_norm_axes", any(), |x| x[0].l1_norm_axes(&[1], true)).jax(&["l1norm"]).onnx(&["ReduceL1"]),
         row("l2_norm", any(), |x| x[0].l2_norm()),
         row("l2_norm_axes", any(), |x| x[0].l2_norm_axes(&[0, 1], false)).onnx(&["ReduceL2"]).jax(&["l2norm"]),
         row("logsumexp", any(), |x| x[0].logsumexp()),
@@ -52,7 +52,7 @@ fn statistics() -> Vec<Row> {
             .onnx(&["ReduceLogSumExp"])
             .jax(&["logsumexp"]),
         row("var", any(), |x| x[0].var(1)),
-        row("var_axes", any(), |x| x[0].var_axes(&[0, 1], false, 0)),
+        row("var_axes", any(), |x| x[0].var_axes(&[0, 1], false, 0)).jax(&["var"]),
         row("std", any(), |x| x[0].std(0)),
         row("std_axes", any(), |x| x[0].std_axes(&[1], true, 1)).jax(&["std"]),
     ]
@@ -63,7 +63,7 @@ fn scans() -> Vec<Row> {
     vec![
         row("cumsum", any(), |x| x[0].cumsum(1)).step(1e-2).onnx(&["CumSum"]).jax(&["cumsum"]),
         row("cumsum_with", any(), |x| x[0].cumsum_with(0, BACK)).step(1e-2),
-        row("cumprod", positive(), |x| x[0].cumprod(-2)).onnx(&["CumProd"]),
+        row("cumprod", positive(), |x| x[0].cumprod(-2)).jax(&["cumprod"]).onnx(&["CumProd"]),
         row("cumprod_with", positive(), |x| x[0].cumprod_with(1, BACK)),
     ]
 }

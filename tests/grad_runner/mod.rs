@@ -4,7 +4,7 @@
 //! [`FAMILIES`]. `case.input("x")?` is an input, differentiable where the case says so; `case.index("i", n)?` holds integers.
 //! Attributes are `case.int("axis", 0)` and so on. Every attribute must be read: one that is left over is reported as
 //! unsupported, so that nothing is ignored silently; `case.ignore(&["layout"])` is for those that change nothing.
-#![allow(unreachable_pub, reason = "modules of a test")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod case;
 pub mod elementwise;

@@ -11,11 +11,17 @@ pub struct Distance {
     pub absolute: f64,
     /// The same as a share of the largest wanted value of its tensor.
     pub relative: f64,
+    /// The same in units of the last place of that value.
+    pub ulp: f64,
 }
 
 impl Distance {
     pub fn worst(self, other: Distance) -> Distance {
-        Distance { absolute: self.absolute.max(other.absolute), relative: self.relative.max(other.relative) }
+        Distance {
+            absolute: self.absolute.max(other.absolute),
+            relative: self.relative.max(other.relative),
+            ulp: self.ulp.max(other.ulp),
+        }
     }
 }
 
@@ -36,7 +42,9 @@ pub fn compare(what: &str, got: &[f32], want: &[f32], (rtol, atol): (f64, f64)) 
             let rule = format!("{atol:.0e} + {rtol:.0e} * {largest:.3}");
             return Err(Fault::Failed(format!("{what}[{i}] is {got}, {want} wanted: off by {absolute:.2e} > {rule}")));
         }
-        worst = worst.worst(Distance { absolute, relative: if largest > 0.0 { absolute / largest } else { 0.0 } });
+        let unit = f64::from((largest as f32).next_up()) - largest;
+        let share = |of: f64| if largest > 0.0 { absolute / of } else { 0.0 };
+        worst = worst.worst(Distance { absolute, relative: share(largest), ulp: share(unit) });
     }
     Ok(worst)
 }
