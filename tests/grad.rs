@@ -87,3 +87,27 @@ fn a_case_that_is_not_what_it_says_does_not_pass() {
     assert!(failed("softmax_plain", "/op", json!("log_softmax")).starts_with("y[0] is "));
     assert!(failed("reshape", "/attrs/shape", json!([5, 5])).starts_with("panicked: reshape: "));
 }
+
+#[test]
+fn ops_and_attributes_may_have_their_other_names() {
+    let renamed = |name: &str, key: &str, value: Value| {
+        let fault = fault(name, key, value);
+        assert!(fault.is_none(), "{name}: {fault:?}");
+    };
+    renamed("unary_neg", "/op", json!("negative"));
+    renamed("unary_hard_swish", "/op", json!("hardswish"));
+    renamed("reduce_max_axis1", "/op", json!("reduce_max"));
+    renamed("reduce_l2_axis1", "/op", json!("l2"));
+    renamed("cross_entropy_sum", "/op", json!("softmax_cross_entropy"));
+    renamed("slice", "/attrs", json!({"start": [1, 2], "stop": [4, 7], "strides": [1, 2]}));
+    renamed("clip", "/attrs", json!({"a_min": -0.5, "a_max": 0.6}));
+    renamed("conv2d_5x5_same", "/attrs", json!({"stride": 1, "padding": 2, "group": 1}));
+    renamed("conv2d_3x3_valid", "/attrs", json!({"padding": "VALID", "layout": "NCHW/OIHW"}));
+    renamed(
+        "maxpool2d_3x3_s2_p1",
+        "/attrs",
+        json!({"kernel_size": 3, "stride": 2, "padding": [1, 1], "layout": "NCHW"}),
+    );
+    let other = fault("maxpool2d_3x3_s1_overlap", "/attrs", json!({"kernel": [3, 3], "layout": "NHWC"}));
+    assert!(matches!(other, Some(Fault::Unsupported(reason)) if reason == "layout NHWC"));
+}

@@ -8,6 +8,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tilegrad::{Device, Tensor};
 
+use super::names::canonical;
+
 /// Why a case did not pass.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -109,9 +111,9 @@ impl Case<'_> {
         self.json["name"].as_str().unwrap_or("unnamed")
     }
 
-    /// The op; an optimizer is its own.
+    /// The op, under the name that the families know it by; an optimizer is its own.
     pub fn op(&self) -> &str {
-        self.json["op"].as_str().unwrap_or(self.name())
+        self.json["op"].as_str().map_or(self.name(), canonical)
     }
 
     /// Inputs that have gradients.
@@ -162,6 +164,11 @@ impl Case<'_> {
 
     pub fn has(&self, input: &str) -> bool {
         self.inputs.contains_key(input)
+    }
+
+    /// The name of the input that a loss compares with, if there is one.
+    pub fn target(&self) -> Option<&'static str> {
+        ["t", "target", "targets", "label", "labels", "y"].into_iter().find(|name| self.has(name))
     }
 
     /// Names of inputs, in order.
@@ -241,6 +248,11 @@ impl Case<'_> {
         self.attribute(name).and_then(Value::as_str).unwrap_or(default)
     }
 
+    /// The first attribute of these names that is an integer.
+    pub fn int_of(&self, names: &[&str], default: i64) -> i64 {
+        names.iter().find(|name| self.has_attribute(name)).map_or(default, |name| self.int(name, default))
+    }
+
     /// A list of integers; one integer is a list of one.
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
         let value = self.attribute(name)?;
@@ -269,12 +281,13 @@ impl Case<'_> {
 
     /// The axes, in `axes` or `axis`; `None` for all.
     pub fn axes(&self) -> Option<Vec<isize>> {
-        let (many, one) = (self.ints("axes"), self.ints("axis"));
-        many.or(one).map(|axes| axes.into_iter().map(|a| a as isize).collect())
+        let names = ["axes", "axis", "dims", "dim"];
+        let axes = names.into_iter().find_map(|name| self.ints(name));
+        axes.map(|axes| axes.into_iter().map(|a| a as isize).collect())
     }
 
     pub fn axis(&self, default: isize) -> isize {
-        self.int("axis", self.int("dim", default as i64)) as isize
+        self.int_of(&["axis", "dim"], default as i64) as isize
     }
 }
 

@@ -1,13 +1,13 @@
 //! Functions of each element, of one or more tensors.
 
-use tilegrad::{DType, Tensor};
+use tilegrad::{DType, GemmOptions, Tensor};
 
 use super::case::{Case, Outcome, unsupported};
 
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     let unary = |f: fn(&Tensor) -> Tensor| case.input("x").map(f);
     let with = |f: &dyn Fn(&Tensor) -> Tensor| case.input("x").map(f);
-    let binary = |f: fn(&Tensor, &Tensor) -> Tensor| Ok(f(case.input("a")?, case.input("b")?));
+    let binary = |f: fn(&Tensor, &Tensor) -> Tensor| operands(case).map(|(a, b)| f(a, b));
     Some(match case.op() {
         "abs" => unary(Tensor::abs),
         "acos" | "arccos" => unary(Tensor::acos),
@@ -52,7 +52,7 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "silu" | "swish" => unary(Tensor::silu),
         "sin" => unary(Tensor::sin),
         "sinh" => unary(Tensor::sinh),
-        "softplus" => unary(Tensor::softplus),
+        "softplus" => softplus(case),
         "softsign" | "soft_sign" => unary(Tensor::softsign),
         "sqrt" => unary(Tensor::sqrt),
         "square" => unary(Tensor::square),
@@ -60,6 +60,13 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "tanh" => unary(Tensor::tanh),
         "thresholded_relu" => with(&|x| x.thresholded_relu(case.float("alpha", 1.0))),
         "trunc" => unary(Tensor::trunc),
+        "cube" => unary(|x| x.mul(x).mul(x)),
+        "erfc" => unary(|x| x.erf().affine(-1.0, 1.0)),
+        "exp2" => unary(|x| x.affine(std::f32::consts::LN_2, 0.0).exp()),
+        "identity" => unary(Tensor::clone),
+        "log10" => unary(|x| x.log().affine(std::f32::consts::LOG10_E, 0.0)),
+        "log2" => unary(|x| x.log().affine(std::f32::consts::LOG2_E, 0.0)),
+        "tanhshrink" => unary(|x| x.sub(&x.tanh())),
         "pow" if !case.has("x") => binary(Tensor::pow),
         "pow" | "powf" => power(case),
         "add" => binary(Tensor::add),
@@ -68,12 +75,67 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "div" => binary(Tensor::div),
         "maximum" => binary(Tensor::maximum),
         "minimum" => binary(Tensor::minimum),
+        // Of one tensor these are reductions.
+        "max" if case.has("a") => binary(Tensor::maximum),
+        "min" if case.has("a") => binary(Tensor::minimum),
+        "hypot" => binary(|a, b| a.square().add(&b.square()).sqrt()),
+        "logaddexp" => binary(logaddexp),
         "fmod" => binary(Tensor::fmod),
         "mod" | "remainder" => binary(Tensor::remainder),
-        "matmul" | "bmm" => binary(Tensor::matmul),
+        "matmul" | "bmm" | "dot" => matmul(case),
+        "linear" => linear(case),
+        "gemm" | "addmm" => gemm(case),
+        "outer" => binary(|a, b| a.unsqueeze(-1).mul(b)),
         "where" | "select" => choose(case),
         _ => return None,
     })
+}
+
+/// The two operands, `a` and `b` or `x` and `y`.
+fn operands<'a>(case: &'a Case) -> Outcome<(&'a Tensor, &'a Tensor)> {
+    let (a, b) = if case.has("a") { ("a", "b") } else { ("x", "y") };
+    Ok((case.input(a)?, case.input(b)?))
+}
+
+/// `log(exp(a) + exp(b))`, which does not overflow.
+fn logaddexp(a: &Tensor, b: &Tensor) -> Tensor {
+    a.maximum(b).add(&a.sub(b).abs().neg().exp().log1p())
+}
+
+/// `log(1 + exp(beta * x)) / beta`.
+fn softplus(case: &Case) -> Outcome<Tensor> {
+    let beta = case.float("beta", 1.0);
+    Ok(case.input("x")?.affine(beta, 0.0).softplus().affine(1.0 / beta, 0.0))
+}
+
+fn matmul(case: &Case) -> Outcome<Tensor> {
+    let (a, b) = operands(case)?;
+    let turned = |x: &Tensor, names: &[&str]| match names.iter().any(|name| case.flag(name, false)) {
+        true => x.swap_axes(-2, -1),
+        false => x.clone(),
+    };
+    let a = turned(a, &["transpose_a", "trans_a", "transA"]);
+    Ok(a.matmul(&turned(b, &["transpose_b", "trans_b", "transB"])))
+}
+
+/// `alpha * a * b + beta * c`.
+fn gemm(case: &Case) -> Outcome<Tensor> {
+    let options = GemmOptions {
+        alpha: case.float("alpha", 1.0),
+        beta: case.float("beta", 1.0),
+        transpose_a: case.flag("transA", case.flag("transpose_a", false)),
+        transpose_b: case.flag("transB", case.flag("transpose_b", false)),
+    };
+    let (a, b) = operands(case)?;
+    Ok(a.gemm(b, case.optional(&["c"]), &options))
+}
+
+/// Weights are `(in, out)`, or PyTorch's `(out, in)` where only that fits.
+fn linear(case: &Case) -> Outcome<Tensor> {
+    let (x, w) = (case.input("x")?, case.input("w")?);
+    let last = x.shape()[x.rank() - 1];
+    let w = if w.shape()[0] == last { w.clone() } else { w.transpose() };
+    Ok(x.linear(&w, case.optional(&["b", "bias"]), None))
 }
 
 /// Exact unless the case says otherwise, as a flag or in PyTorch's words.
@@ -97,8 +159,18 @@ fn leaky_relu(case: &Case) -> Outcome<Tensor> {
 }
 
 fn clip(case: &Case) -> Outcome<Tensor> {
-    let low = case.maybe_float("min").or(case.maybe_float("low")).unwrap_or(f32::NEG_INFINITY);
-    let high = case.maybe_float("max").or(case.maybe_float("high")).unwrap_or(f32::INFINITY);
+    let low = case
+        .maybe_float("min")
+        .or(case.maybe_float("low"))
+        .or(case.maybe_float("lo"))
+        .or(case.maybe_float("a_min"))
+        .unwrap_or(f32::NEG_INFINITY);
+    let high = case
+        .maybe_float("max")
+        .or(case.maybe_float("high"))
+        .or(case.maybe_float("hi"))
+        .or(case.maybe_float("a_max"))
+        .unwrap_or(f32::INFINITY);
     Ok(case.input("x")?.clip(low, high))
 }
 

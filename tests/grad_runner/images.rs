@@ -1,6 +1,9 @@
 //! Convolution and pooling. Cases have channels first, `(N, C, H, W)` and `(O, C/groups, KH, KW)`; tilegrad has them last.
 
-use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvOptions, ConvTransposeOptions, Padding, Pooling, Tensor, Window};
+use tilegrad::{
+    BlockOrder, Conv2dOptions, ConvAlgorithm, ConvOptions, ConvTransposeOptions, Interpolation, Nearest, Padding,
+    Pooling, ResizeOptions, ResizeTo, Tensor, Window,
+};
 
 use super::case::{Case, Outcome, unsupported};
 
@@ -9,7 +12,7 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "conv1d" => conv(case, Tensor::conv1d),
         "conv2d" => conv(case, Tensor::conv2d),
         "conv3d" => conv(case, Tensor::conv3d),
-        "depthwise_conv2d" | "depthwise" => depthwise(case),
+        "depthwise_conv2d" => depthwise(case),
         "conv_transpose1d" => conv_transpose(case, Tensor::conv_transpose1d),
         "conv_transpose2d" => conv_transpose(case, Tensor::conv_transpose2d),
         "conv_transpose3d" => conv_transpose(case, Tensor::conv_transpose3d),
@@ -19,8 +22,15 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "avgpool1d" | "avg_pool1d" => avg_pool(case, Tensor::avg_pool1d, Tensor::avg_pool1d_with_padding),
         "avgpool2d" | "avg_pool2d" => avg_pool(case, Tensor::avg_pool2d, Tensor::avg_pool2d_with_padding),
         "avgpool3d" | "avg_pool3d" => avg_pool(case, Tensor::avg_pool3d, Tensor::avg_pool3d_with_padding),
-        "global_avgpool2d" | "global_avg_pool2d" => global(case, Tensor::mean_axes),
-        "global_maxpool2d" | "global_max_pool2d" => global(case, Tensor::max_axes),
+        "lppool1d" | "lp_pool1d" => lp_pool(case, Tensor::lp_pool1d),
+        "lppool2d" | "lp_pool2d" => lp_pool(case, Tensor::lp_pool2d),
+        "lppool3d" | "lp_pool3d" => lp_pool(case, Tensor::lp_pool3d),
+        "global_avgpool2d" => global(case, Tensor::mean_axes),
+        "global_maxpool2d" => global(case, Tensor::max_axes),
+        "resize" => resize(case),
+        "depth_to_space" => depth_to_space(case),
+        "pixel_shuffle" => blocks(case, |x, block| x.depth_to_space(block, BlockOrder::DepthFirst)),
+        "space_to_depth" => blocks(case, |x, block| x.space_to_depth(block, BlockOrder::DepthLast)),
         _ => return None,
     })
 }
@@ -64,6 +74,10 @@ fn padding<const N: usize>(case: &Case) -> Outcome<Padding<N>> {
         "valid" => return Ok(Padding::Valid),
         _ => {}
     }
+    // A width for all sides, or one for both sides of each axis.
+    if let Some(widths) = case.sizes(name).filter(|widths| [1, N].contains(&widths.len()) && widths.len() != 2 * N) {
+        return Ok(Padding::Explicit(std::array::from_fn(|i| [widths[i % widths.len()]; 2])));
+    }
     match case.pairs(name) {
         None if case.has_attribute(name) => unsupported(format!("{name} of another form")),
         None => Ok(Padding::Valid),
@@ -76,7 +90,6 @@ fn padding<const N: usize>(case: &Case) -> Outcome<Padding<N>> {
 }
 
 fn options<const N: usize>(case: &Case, groups: usize) -> Outcome<ConvOptions<N>> {
-    case.ignore(&["layout"]);
     Ok(ConvOptions {
         stride: each(case, &["strides", "stride"], 1)?,
         dilation: each(case, &["dilations", "dilation"], 1)?,
@@ -87,21 +100,29 @@ fn options<const N: usize>(case: &Case, groups: usize) -> Outcome<ConvOptions<N>
     })
 }
 
+fn groups(case: &Case) -> usize {
+    case.int_of(&["groups", "group", "feature_group_count"], 1) as usize
+}
+
+fn bias<'a>(case: &'a Case) -> Option<&'a Tensor> {
+    case.optional(&["b", "bias"])
+}
+
 fn conv<const N: usize>(
     case: &Case,
     f: fn(&Tensor, &Tensor, Option<&Tensor>, &ConvOptions<N>) -> Tensor,
 ) -> Outcome<Tensor> {
-    let (w, options) = (kernel(case)?, options(case, case.int("groups", 1) as usize)?);
-    over_images(case, |x| f(x, &w, case.optional(&["b"]), &options))
+    let (w, options) = (kernel(case)?, options(case, groups(case))?);
+    over_images(case, |x| f(x, &w, bias(case), &options))
 }
 
 /// Kernels `(C * M, 1, KH, KW)` as `(KH, KW, C, M)`.
 fn depthwise(case: &Case) -> Outcome<Tensor> {
-    case.ignore(&["groups"]);
+    case.ignore(&["groups", "group"]);
     let options: Conv2dOptions = options(case, 1)?;
     let (w, channels) = (case.input("w")?, case.input("x")?.shape()[1]);
     let w = w.reshape([channels, w.shape()[0] / channels, w.shape()[2], w.shape()[3]]).permute(&[2, 3, 0, 1]);
-    over_images(case, |x| x.depthwise_conv2d(&w, case.optional(&["b"]), &options))
+    over_images(case, |x| x.depthwise_conv2d(&w, bias(case), &options))
 }
 
 /// Kernels `(C, O/groups, KH, KW)` as `(KH, KW, O/groups, C)`.
@@ -109,7 +130,6 @@ fn conv_transpose<const N: usize>(
     case: &Case,
     f: fn(&Tensor, &Tensor, Option<&Tensor>, &ConvTransposeOptions<N>) -> Tensor,
 ) -> Outcome<Tensor> {
-    case.ignore(&["layout"]);
     let output_size =
         case.sizes("output_shape").and_then(|shape| shape[shape.len().saturating_sub(N)..].try_into().ok());
     let output_padding = match case.has_attribute("output_padding") {
@@ -122,17 +142,17 @@ fn conv_transpose<const N: usize>(
         padding: padding(case)?,
         output_padding: output_padding.filter(|_| output_size.is_none()),
         output_size,
-        groups: case.int("groups", 1) as usize,
+        groups: groups(case),
         activation: None,
     };
     let w = kernel(case)?;
-    over_images(case, |x| f(x, &w, case.optional(&["b"]), &options))
+    over_images(case, |x| f(x, &w, bias(case), &options))
 }
 
 fn pooling<const N: usize>(case: &Case) -> Outcome<Pooling<N>> {
     // As in JAX and ONNX, windows are a step of one apart unless the case says otherwise.
     let (stride, dilation) = (each(case, &["strides", "stride"], 1)?, each(case, &["dilations", "dilation"], 1)?);
-    let size = each(case, &["kernel", "kernel_size", "window"], 1)?;
+    let size = each(case, &["kernel", "kernel_size", "kernel_shape", "window"], 1)?;
     let window = Window { size, stride, dilation, padding: padding(case)? };
     Ok(Pooling { window, ceil: case.flag("ceil_mode", false) })
 }
@@ -152,5 +172,45 @@ fn avg_pool<const N: usize>(
 }
 
 fn global(case: &Case, f: fn(&Tensor, &[isize], bool) -> Tensor) -> Outcome<Tensor> {
-    Ok(f(case.input("x")?, &[-2, -1], case.flag("keepdims", true)))
+    // The output says whether the axes stay, where no attribute does.
+    let x = case.input("x")?;
+    let keep = case.output_rank().is_none_or(|rank| rank == x.rank());
+    Ok(f(x, &(2..x.rank() as isize).collect::<Vec<_>>(), case.flag("keepdims", keep)))
+}
+
+fn lp_pool<const N: usize>(case: &Case, f: fn(&Tensor, Pooling<N>, f32) -> Tensor) -> Outcome<Tensor> {
+    let (pooling, p) = (pooling(case)?, case.float("p", 2.0));
+    over_images(case, |x| f(x, pooling, p))
+}
+
+/// As `jax.image.resize`: pixels have their middles where halves are, kernels stretch when an axis gets shorter, and weights
+/// past the ends are left out.
+fn resize(case: &Case) -> Outcome<Tensor> {
+    let (x, Some(shape)) = (case.input("x")?, case.sizes("shape")) else {
+        return unsupported("resize without a shape");
+    };
+    let interpolation = match case.text("method", "linear") {
+        "nearest" => Interpolation::Nearest(Nearest::RoundPreferCeil),
+        "linear" | "bilinear" | "trilinear" => Interpolation::Linear,
+        "cubic" | "bicubic" | "tricubic" => Interpolation::Cubic { a: -0.5 },
+        other => return unsupported(format!("method {other}")),
+    };
+    let antialias = case.flag("antialias", true);
+    let options = ResizeOptions { interpolation, antialias, exclude_outside: true, ..Default::default() };
+    let axes: Vec<isize> = (0..x.rank() as isize).collect();
+    Ok(x.resize(&axes, ResizeTo::Sizes(&shape), &options))
+}
+
+fn blocks(case: &Case, f: impl Fn(&Tensor, usize) -> Tensor) -> Outcome<Tensor> {
+    let block = case.int_of(&["block", "blocksize", "block_size", "upscale_factor", "r"], 1) as usize;
+    over_images(case, |x| f(x, block))
+}
+
+/// ONNX's order unless the case names PyTorch's.
+fn depth_to_space(case: &Case) -> Outcome<Tensor> {
+    match case.text("mode", "DCR") {
+        "DCR" => blocks(case, |x, block| x.depth_to_space(block, BlockOrder::DepthLast)),
+        "CRD" => blocks(case, |x, block| x.depth_to_space(block, BlockOrder::DepthFirst)),
+        mode => unsupported(format!("mode {mode}")),
+    }
 }

@@ -6,8 +6,9 @@ use super::case::{Case, Outcome, unsupported};
 
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
-        "embedding" => select(case, &["w", "table", "x"], 0),
+        "embedding" => select(case, &["w", "table", "weight", "x"], 0),
         "gather" => gather(case),
+        "gather_nd" => gather_nd(case),
         "take" | "index_select" => select(case, &["x"], case.axis(0)),
         "take_along_axis" | "gather_elements" => elements(case),
         "scatter_add" | "index_add" => scatter_add(case),
@@ -49,8 +50,21 @@ fn gather(case: &Case) -> Outcome<Tensor> {
     Ok(if of_elements { x.gather(axis, &index) } else { x.index_select(axis, &index) })
 }
 
+/// Indices that count from the end are no part of it.
+fn gather_nd(case: &Case) -> Outcome<Tensor> {
+    let x = case.input("x")?;
+    Ok(x.gather_nd(&index(case, 0, x)?, case.int("batch_dims", 0) as usize))
+}
+
 fn scatter_add(case: &Case) -> Outcome<Tensor> {
     let (x, axis) = (case.input("x")?, case.axis(0));
     let Some(src) = case.optional(&["src", "updates", "s", "u", "v"]) else { return unsupported("nothing to add") };
-    Ok(x.scatter_add(axis, &index(case, length(x, axis), x)?, src))
+    let index = index(case, length(x, axis), x)?;
+    if index.rank() == x.rank() {
+        return Ok(x.scatter_add(axis, &index, src));
+    }
+    // Whole slices: the index counts along its axis only.
+    let mut alone = vec![1; x.rank()];
+    alone[x.shape().axis(axis).unwrap_or(0)] = index.len();
+    Ok(x.scatter_add(axis, &index.reshape(&alone[..]).broadcast_to(src.shape()), src))
 }

@@ -32,11 +32,15 @@ fn reduction(case: &Case) -> Outcome<Reduction> {
 }
 
 fn prediction<'a>(case: &'a Case) -> Outcome<&'a Tensor> {
-    case.optional(&["x", "p", "logits", "pred"]).map_or_else(|| unsupported("no prediction"), Ok)
+    case.optional(&["x", "p", "logits", "pred", "input", "log_probs"]).map_or_else(|| unsupported("no prediction"), Ok)
+}
+
+fn target(case: &Case) -> Outcome<&'static str> {
+    case.target().map_or_else(|| unsupported("nothing to compare with"), Ok)
 }
 
 fn elementwise(case: &Case, f: impl Fn(&Tensor, &Tensor, Reduction) -> Tensor) -> Outcome<Tensor> {
-    Ok(f(prediction(case)?, case.input("t")?, reduction(case)?))
+    Ok(f(prediction(case)?, case.input(target(case)?)?, reduction(case)?))
 }
 
 /// `batchmean` is the sum over the number of rows.
@@ -45,7 +49,7 @@ fn kl_div(case: &Case) -> Outcome<Tensor> {
         return elementwise(case, Tensor::kl_div_loss);
     }
     let x = prediction(case)?;
-    Ok(x.kl_div_loss(case.input("t")?, Reduction::Sum).affine(1.0 / x.shape()[0] as f32, 0.0))
+    Ok(x.kl_div_loss(case.input(target(case)?)?, Reduction::Sum).affine(1.0 / x.shape()[0] as f32, 0.0))
 }
 
 /// A weight for each class.
@@ -58,7 +62,7 @@ fn ignore_index(case: &Case) -> Option<i64> {
 }
 
 fn labels(case: &Case, x: &Tensor) -> Outcome<Tensor> {
-    let (values, shape) = case.integers("t")?;
+    let (values, shape) = case.integers(target(case)?)?;
     Ok(Tensor::new(&values.iter().map(|&v| v as i32).collect::<Vec<_>>(), shape, x.device()))
 }
 
@@ -67,7 +71,7 @@ fn classes_last(case: &Case) -> Outcome<Tensor> {
     let x = prediction(case)?;
     let without = |axis: usize| [&x.shape()[..axis], &x.shape()[axis + 1..]].concat();
     let on_axis_1 = |target: &[usize]| x.rank() > 2 && target == without(1) && target != without(x.rank() - 1);
-    Ok(match case.integers("t") {
+    Ok(match case.integers(target(case)?) {
         Ok((_, target)) if on_axis_1(target) => channels_last(x),
         _ => x.clone(),
     })
@@ -88,7 +92,7 @@ fn cross_entropy(case: &Case) -> Outcome<Tensor> {
         label_smoothing: case.float("label_smoothing", 0.0),
         reduction: reduction(case)?,
     };
-    let target = match case.input("t") {
+    let target = match case.input(target(case)?) {
         Ok(probabilities) => probabilities.clone(),
         Err(_) => labels(case, &x)?,
     };

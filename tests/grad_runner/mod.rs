@@ -12,6 +12,7 @@ pub mod images;
 pub mod indexing;
 pub mod loss;
 pub mod movement;
+pub mod names;
 pub mod norm;
 pub mod optimizers;
 pub mod reduce;

@@ -7,6 +7,9 @@ use super::images::{channels_first, channels_last};
 
 pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
     Some(match case.op() {
+        "batchnorm" | "batch_norm" => batchnorm(case, !case.flag("training", !case.has("m") && !case.has("mean"))),
+        "softmin" => case.input("x").map(|x| x.neg().softmax(case.axis(-1))),
+        "standardize" => standardize(case),
         "batchnorm_train" => batchnorm(case, false),
         "batchnorm_eval" => batchnorm(case, true),
         "layernorm" | "layer_norm" => layernorm(case),
@@ -55,7 +58,20 @@ fn first_axis(case: &Case) -> isize {
     rank.or(case.axes().and_then(|axes| axes.first().copied())).unwrap_or(-1)
 }
 
+/// Of any axes, as `jax.nn.standardize`.
+fn standardize(case: &Case) -> Outcome<Tensor> {
+    let axes = case.axes().unwrap_or(vec![-1]);
+    Ok(case.input("x")?.mean_variance_norm(&axes, epsilon(case, 1e-5)))
+}
+
 fn layernorm(case: &Case) -> Outcome<Tensor> {
+    // Axes that are not the last ones have no weights.
+    let (x, axes) = (case.input("x")?, case.ints("axes").unwrap_or_default());
+    let rank = x.rank() as i64;
+    let last = |axis: i64| axis.rem_euclid(rank.max(1)) == rank - 1;
+    if !axes.is_empty() && !axes.iter().any(|&axis| last(axis)) && gamma(case).is_none() && beta(case).is_none() {
+        return standardize(case);
+    }
     Ok(case.input("x")?.layer_norm(first_axis(case), gamma(case), beta(case), epsilon(case, 1e-5)))
 }
 

@@ -12,8 +12,9 @@ pub fn build(case: &Case) -> Option<Outcome<Tensor>> {
         "max" | "amax" => over(case, Tensor::max_axes),
         "min" | "amin" => over(case, Tensor::min_axes),
         "logsumexp" => over(case, Tensor::logsumexp_axes),
+        "l1" if case.target().is_none() => over(case, Tensor::l1_norm_axes),
         "l1norm" | "l1_norm" => over(case, Tensor::l1_norm_axes),
-        "l2norm" | "l2_norm" | "norm" => over(case, Tensor::l2_norm_axes),
+        "l2norm" | "l2_norm" | "l2" | "norm" => over(case, Tensor::l2_norm_axes),
         "sumsq" | "sum_square" => over(case, Tensor::sum_square_axes),
         "var" => with_ddof(case, Tensor::var_axes),
         "std" => with_ddof(case, Tensor::std_axes),
@@ -42,7 +43,12 @@ fn over(case: &Case, f: fn(&Tensor, &[isize], bool) -> Tensor) -> Outcome<Tensor
 
 fn with_ddof(case: &Case, f: fn(&Tensor, &[isize], bool, usize) -> Tensor) -> Outcome<Tensor> {
     let x = case.input("x")?;
-    Ok(f(x, &axes(case, x), case.flag("keepdims", false), case.int("ddof", 0) as usize))
+    Ok(f(x, &axes(case, x), case.flag("keepdims", false), ddof(case)))
+}
+
+/// PyTorch has two other names.
+fn ddof(case: &Case) -> usize {
+    case.int_of(&["ddof", "correction"], case.flag("unbiased", false).into()) as usize
 }
 
 fn scan(case: &Case) -> ScanOptions {

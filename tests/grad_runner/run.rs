@@ -39,6 +39,12 @@ fn checked(case: &Case, device: &Device) -> Outcome<Distance> {
 }
 
 fn build(case: &Case) -> Outcome<Tensor> {
+    // Channels first is what images have here anyway.
+    let layout = case.text("layout", "NC");
+    if !layout.starts_with("NC") {
+        return unsupported(format!("layout {layout}"));
+    }
+    case.ignore(&["note"]);
     let Some(y) = FAMILIES.iter().find_map(|build| build(case)) else {
         return unsupported(format!("no op {}", case.op()));
     };
