@@ -271,3 +271,18 @@ fn mistakes_say_what_clashes() {
         "resize: the elements are i32, expected f32\n  x: [2]\n  help: use `cast`"
     );
 }
+
+#[test]
+fn places_that_fall_on_an_element_are_not_rounded_past_it() {
+    let options = ResizeOptions {
+        interpolation: Interpolation::Nearest(Nearest::Floor),
+        coordinates: Coordinates::HalfPixelSymmetric,
+        ..Default::default()
+    };
+    for device in devices() {
+        // 5 elements at 0.5 are 2 of 2.5: places 2.5 * (1 - 2 / 2.5) + (x + 0.5) * 2 - 0.5 = 1 and 3.
+        let x = Tensor::new(&[0.0, 1.0, 2.0, 3.0, 4.0], [5], &device);
+        let y = x.resize(&[0], ResizeTo::Scales(&[0.5]), &options);
+        assert_eq!(y.to_vec::<f32>().unwrap(), [1.0, 3.0]);
+    }
+}

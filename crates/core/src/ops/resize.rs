@@ -138,7 +138,9 @@ impl Plan {
         match coordinates {
             Coordinates::HalfPixel => half_pixel,
             Coordinates::HalfPixelSymmetric => {
-                self.length as f64 / 2.0 * (1.0 - self.resized as f64 / self.exact) + half_pixel
+                let shift = self.length as f64 / 2.0 * (1.0 - self.resized as f64 / self.exact);
+                // Summed in the order of ONNX's reference: a place between two elements may hang on its rounding.
+                shift + (x + 0.5) / self.scale - 0.5
             }
             Coordinates::PytorchHalfPixel => {
                 if self.resized > 1 {
