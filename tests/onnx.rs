@@ -14,6 +14,8 @@ mod tests_of_images;
 mod tests_of_mapping;
 #[path = "onnx_runner/tests_of_norm.rs"]
 mod tests_of_norm;
+#[path = "onnx_runner/tests_of_operators.rs"]
+mod tests_of_operators;
 #[path = "onnx_runner/tests_of_pooling.rs"]
 mod tests_of_pooling;
 #[path = "onnx_runner/tests_of_reduce.rs"]

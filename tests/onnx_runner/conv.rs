@@ -1,7 +1,8 @@
 //! Convolutions and matrix products.
 
-use tilegrad::{ConvOptions, ConvTransposeOptions, GemmOptions, Padding, Tensor};
+use tilegrad::{ConvOptions, ConvTransposeOptions, DType, GemmOptions, Padding, Tensor};
 
+use super::binary::common_type;
 use super::layout::{Windows, channels_first, channels_last, count, counts, kernel_last, windows};
 use super::node::{Node, Outcome, failed, unsupported};
 use super::value::Value;
@@ -21,7 +22,7 @@ pub fn run(node: &Node) -> Option<Outcome<Vec<Value>>> {
             n => Err(unsupported(format!("ConvTranspose over {n} axes"))),
         }),
         "Gemm" => gemm(node),
-        "MatMul" => node.tensor(0).and_then(|a| Ok(vec![Value::of(a.matmul(node.tensor(1)?))])),
+        "MatMul" => matmul(node),
         _ => return None,
     })
 }
@@ -111,6 +112,29 @@ fn transpose_options<const N: usize>(of: &Operands<'_>) -> Outcome<ConvTranspose
         groups: of.groups,
         activation: None,
     })
+}
+
+fn matmul(node: &Node) -> Outcome<Vec<Value>> {
+    let element = common_type(node)?;
+    let (a, b) = (node.tensor(0)?, node.tensor(1)?);
+    let y = if a.dtype() == DType::F32 { a.matmul(b) } else { integer_matmul(a, b)? };
+    Ok(vec![Value::of_type(y, element)])
+}
+
+/// As products and their sums, which are exact; a vector has an axis of length 1 meanwhile.
+fn integer_matmul(a: &Tensor, b: &Tensor) -> Outcome<Tensor> {
+    if a.rank() == 0 || b.rank() == 0 {
+        return Err(failed(format!("MatMul of shapes {} and {}", a.shape(), b.shape())));
+    }
+    let (row, column) = (a.rank() == 1, b.rank() == 1);
+    let a = if row { a.unsqueeze(0) } else { a.clone() };
+    let b = if column { b.unsqueeze(1) } else { b.clone() };
+    if a.shape()[a.rank() - 1] != b.shape()[b.rank() - 2] {
+        return Err(failed(format!("MatMul of shapes {} and {}", a.shape(), b.shape())));
+    }
+    let y = a.unsqueeze(-1).mul(&b.unsqueeze(-3)).sum_axes(&[-2], false);
+    let axes: Vec<isize> = [(row, -2), (column, -1)].into_iter().filter(|(is, _)| *is).map(|(_, axis)| axis).collect();
+    Ok(y.squeeze_axes(&axes))
 }
 
 /// `alpha * a * b + beta * c`.

@@ -18,6 +18,7 @@ pub mod case;
 pub mod compare;
 pub mod conv;
 pub mod dropout;
+pub mod einsum;
 pub mod elementwise;
 pub mod fixture;
 pub mod indexing;
@@ -35,7 +36,9 @@ pub mod report;
 pub mod resize;
 pub mod run;
 pub mod training;
+pub mod unique;
 pub mod value;
+pub mod window;
 
 use node::{Node, Outcome};
 use value::Value;
@@ -58,5 +61,8 @@ pub const FAMILIES: &[Family] = &[
     dropout::run,
     resize::run,
     training::run,
+    einsum::run,
+    unique::run,
+    window::run,
     misc::run,
 ];
