@@ -131,6 +131,7 @@ impl Saves {
 }
 
 /// CPU code reads and writes conditions as their bytes.
+#[track_caller]
 fn check_element<T: Element>(dtype: DType) {
     let reads = T::DTYPE == dtype || (T::DTYPE, dtype) == (DType::U8, DType::Bool);
     assert!(reads, "kernel and tensor disagree on the element type ({} and {dtype})", T::DTYPE);
@@ -151,18 +152,21 @@ impl<'a> CpuView<'a> {
     ///
     /// # Panics
     /// When the input is of another type, or strided (an op that [takes](Op::takes) strided inputs uses [`CpuView::buffer`]).
+    #[track_caller]
     pub fn slice<T: Element + Pod>(&self) -> &'a [T] {
         debug_assert!(self.layout.is_contiguous());
         &self.buffer::<T>()[self.layout.offset..][..self.layout.shape.len()]
     }
 
     /// The whole buffer, to be indexed through the layout.
+    #[track_caller]
     pub fn buffer<T: Element + Pod>(&self) -> &'a [T] {
         check_element::<T>(self.dtype);
         self.buffer.as_slice()
     }
 
     /// The whole buffer as some type of the same size: for ops that move elements of any type.
+    #[track_caller]
     pub fn bits<T: Element + Pod>(&self) -> &'a [T] {
         assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
         self.buffer.as_slice()
@@ -187,12 +191,14 @@ impl CpuViewMut<'_> {
     ///
     /// # Panics
     /// When the output is of another type.
+    #[track_caller]
     pub fn slice<T: Element + Pod>(&mut self) -> &mut [T] {
         check_element::<T>(self.dtype);
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
     }
 
     /// The elements as some type of the same size: for ops that move elements of any type.
+    #[track_caller]
     pub fn bits<T: Element + Pod>(&mut self) -> &mut [T] {
         assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
         &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
@@ -258,7 +264,10 @@ pub fn apply(op: impl Op, x: &[&Tensor]) -> Tensor {
 /// As [`apply`].
 #[track_caller]
 pub fn apply_all(op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
-    let device = x.first().expect("an op without inputs is applied with `create`").device().clone();
+    let Some(first) = x.first() else {
+        panic!("{}: no inputs, so no device\n  help: `create` applies an op without inputs", op.name());
+    };
+    let device = first.device().clone();
     apply_on(&device, op, x)
 }
 

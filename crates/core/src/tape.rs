@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::op::Op;
-use crate::shape::Shape;
+use crate::shape::{Shape, ShapeError};
 use crate::tape_listing::TapeEntry;
 use crate::tensor::{Grad, Tensor};
 
@@ -115,8 +115,11 @@ impl Node {
     /// # Panics
     /// When it was not saved, or was updated in place since.
     pub fn output(&self) -> Tensor {
-        let y = self.0.saved_output.as_ref().expect("backward asks for an output that the op does not save");
-        y.get(&*self.0.op, "the output").clone().with_grad(Grad::Node(self.clone()))
+        let op = &*self.0.op;
+        match &self.0.saved_output {
+            Some(y) => y.get(op, "the output").clone().with_grad(Grad::Node(self.clone())),
+            None => panic!("{}: backward asks for the output, which the op does not save", op.name()),
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -146,7 +149,11 @@ impl Node {
     /// # Panics
     /// When it was not saved, or was updated in place since.
     pub fn aux(&self, i: usize) -> &Tensor {
-        self.0.saved_aux[i].get(&*self.0.op, "an auxiliary output")
+        let op = &*self.0.op;
+        match self.0.saved_aux.get(i) {
+            Some(saved) => saved.get(op, "an auxiliary output"),
+            None => panic!("{}: backward asks for auxiliary output {i}, which the op does not save", op.name()),
+        }
     }
 }
 
@@ -233,10 +240,20 @@ pub(crate) fn backward(y: &Tensor, dy: Tensor) -> Gradients {
     send(y.grad_source(), dy, &mut pending);
     while let Some((_, (node, dy))) = pending.pop_last() {
         let dx = node.0.op.backward(&node, &dy);
+        let (op, inputs) = (node.0.op.name(), node.0.inputs.len());
+        assert!(
+            dx.len() == inputs,
+            "{op}: backward gives {} gradients, expected one for each of {inputs} inputs\n  \
+             help: the entry of an input without a gradient is None",
+            dx.len()
+        );
         for (input, dx) in node.0.inputs.iter().zip(dx) {
             if let (Some(dx), true) = (dx, input.grad.is_some()) {
+                if dx.shape().broadcast(&input.shape) != Ok(*dx.shape()) {
+                    let error = ShapeError::new("backward gives a gradient of another shape than its input's");
+                    panic!("{}", error.operand("x", &input.shape).operand("dx", dx.shape()).of(op));
+                }
                 let dx = dx.sum_to(&input.shape);
-                assert_eq!(dx.shape(), &input.shape, "{}: gradient and input differ in shape", node.0.op.name());
                 send(&input.grad, dx, &mut pending);
             }
         }
