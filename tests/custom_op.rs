@@ -139,6 +139,11 @@ fn what_was_not_announced_is_said() {
         message::<[u32; 36]>(&large, "squareplus", 1, 1),
         "shader squareplus: `Params` has 144 bytes in WGSL and 144 in Rust, at most 128"
     );
+    let overflow = WGSL.replace("@workgroup_size(64)", "@workgroup_size(16384, 16384, 16)");
+    assert_eq!(
+        say(&overflow, 1, 1),
+        "shader squareplus: `squareplus` has 4294967296 threads in a workgroup, every adapter has 256"
+    );
     let many = WGSL.replace("@workgroup_size(64)", "@workgroup_size(32, 32)");
     assert_eq!(
         say(&many, 1, 1),

@@ -141,14 +141,15 @@ fn check(name: &str, wgsl: &str, entry: &str, buffers: [usize; 2], params_bytes:
         let others = if names.is_empty() { "and no other".into() } else { format!("but {}", names.join(", ")) };
         return Err(format!("there is no entry point `{entry}`, {others}"));
     };
-    let group = module.entry_points[at].workgroup_size.iter().product::<u32>();
+    // In 64 bits, which the largest sizes that pass the validation need.
+    let group: u64 = module.entry_points[at].workgroup_size.iter().map(|&size| u64::from(size)).product();
     if group > 256 {
         return Err(format!("`{entry}` has {group} threads in a workgroup, every adapter has 256"));
     }
     let mut layouter = naga::proc::Layouter::default();
     layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
     check_variables(&module, &info, at, buffers, params_bytes, &layouter)?;
-    Ok(group.into())
+    Ok(group)
 }
 
 /// The entry point's variables: buffers, parameters, workgroup memory.
