@@ -87,16 +87,10 @@ pub(super) fn windows<const N: usize>(x: &Shape, w: &Shape, options: &ConvOption
     output_shape(x, axes.map(|a| a.output), o).map(|_| axes)
 }
 
-/// The shape of an output with `channels` channels; an error where its elements can't be counted.
+/// The shape of an output with `channels` channels; an error where no memory could hold it.
 pub(super) fn output_shape<const N: usize>(x: &Shape, sizes: [usize; N], channels: usize) -> Result<Shape, ShapeError> {
     let dims = [&[x[0]], &sizes[..], &[channels]].concat();
-    match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
-        Some(_) => Ok(Shape::new(&dims)),
-        None => {
-            let problem = format!("an output of {dims:?} has more elements than a {}-bit count can hold", usize::BITS);
-            Err(ShapeError::new(problem).operand("x", x))
-        }
-    }
+    Shape::try_new(&dims).map_err(|error| error.operand("x", x))
 }
 
 /// The shape of a convolution's output, `(N, .., O)`, for images `(N, .., C)` and kernels `(.., C/groups, O)`.
