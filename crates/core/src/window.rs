@@ -153,13 +153,15 @@ pub(crate) fn axis_name<const N: usize>(i: usize) -> &'static str {
     if N == 1 { "length" } else { ["depth", "height", "width"][i + 3 - N] }
 }
 
+/// How messages name the axes of images with `N` axes.
+pub(crate) const IMAGE_AXES: [&str; 4] = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"];
+
 /// Refuses what is no batch of images with `N` axes.
 pub(crate) fn check_rank<const N: usize>(x: &Shape) -> Result<(), ShapeError> {
     if x.rank() == N + 2 {
         return Ok(());
     }
-    let axes = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"][N];
-    let problem = format!("input has {} axes, expected {}: {axes}", x.rank(), N + 2);
+    let problem = format!("input has {} axes, expected {}: {}", x.rank(), N + 2, IMAGE_AXES[N]);
     Err(ShapeError::new(problem).operand("x", x).help("add missing axes with `unsqueeze` or `reshape`"))
 }
 

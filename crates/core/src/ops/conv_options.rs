@@ -2,7 +2,7 @@
 
 use super::unary::Unary;
 use crate::shape::{Shape, ShapeError};
-use crate::window::{Axis, Padding, Window, check_rank};
+use crate::window::{Axis, IMAGE_AXES, Padding, Window, check_rank};
 
 /// How a convolution runs on a GPU. The results agree to rounding; [`ConvAlgorithm::Auto`] picks by a fixed rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,9 +56,7 @@ impl<const N: usize> Default for ConvOptions<N> {
 }
 
 /// How messages name the axes of kernels.
-pub(super) const KERNEL_AXES: [&str; 4] =
-    ["", "(K, C/groups, O)", "(KH, KW, C/groups, O)", "(KD, KH, KW, C/groups, O)"];
-const IMAGE_AXES: [&str; 4] = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"];
+const KERNEL_AXES: [&str; 4] = ["", "(K, C/groups, O)", "(KH, KW, C/groups, O)", "(KD, KH, KW, C/groups, O)"];
 
 /// The windows of kernels `w` over images `x`, of whose channels everything is checked too.
 pub(super) fn windows<const N: usize>(x: &Shape, w: &Shape, options: &ConvOptions<N>) -> Result<[Axis; N], ShapeError> {
