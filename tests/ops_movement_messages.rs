@@ -206,6 +206,9 @@ fn requests_that_no_memory_holds() {
         counted(panic_message(|| x.pad_edge(&[(isize::MAX, 1)])));
         counted(panic_message(|| x.expand([1 << 63, 1, 1])));
         counted(panic_message(|| index(&[0], &[1], &d).one_hot_values(1 << 63, 0, &Tensor::zeros([2], &d))));
+        counted(panic_message(|| Tensor::new(&[0u32, 1], [2], &d).one_hot(1 << 62)));
+        let picks = Tensor::new(&[0u32], [1], &d).broadcast_to([1 << 60]);
+        counted(panic_message(|| x.gather_rows(&picks)));
         let long = Tensor::scalar(1.0, &d).broadcast_to([1 << 60]);
         assert_eq!(
             panic_message(|| Tensor::concat(&[&long, &long, &long], 0)),
