@@ -13,7 +13,7 @@ use crate::gpu::{GpuBuffer, OpNote, Stream};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::storage::{Data, Storage};
 use crate::tape::{self, Node};
-use crate::tensor::Tensor;
+use crate::tensor::{Grad, Tensor};
 
 /// A function from tensors to a tensor, on both backends, with its derivative. One file of `ops/` holds all of one.
 pub trait Op: Debug + Send + Sync + 'static {
@@ -304,9 +304,25 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
 
     // Record.
     if !track {
+        let stopped = if tape::is_recording() && !tape::in_backward() { stopped_by(&op, x) } else { None };
+        let y = match stopped {
+            Some(name) => y.with_grad(Grad::Stopped(name)),
+            None => y,
+        };
         return (y, aux_tensors);
     }
     (Node::record(Arc::new(op), x, y, &aux_tensors), aux_tensors)
+}
+
+/// The op without a gradient that lies between the result and all that wants one.
+fn stopped_by(op: &impl Op, x: &[&Tensor]) -> Option<&'static str> {
+    if x.iter().any(|t| t.needs_grad()) {
+        return Some(op.name());
+    }
+    x.iter().find_map(|t| match t.grad_source() {
+        Grad::Stopped(name) => Some(*name),
+        _ => None,
+    })
 }
 
 /// What the check gave, or a panic at the caller's line: a closure here would be the panic's place instead.
