@@ -149,7 +149,8 @@ fn check(name: &str, wgsl: &str, entry: &str, buffers: [usize; 2], params_bytes:
         let name = constant.name.as_deref().unwrap_or_default();
         return Err(format!("`override {name}` is never given a value\n  help: use `const`, or a number of `Params`"));
     }
-    let group = module.entry_points[at].workgroup_size.iter().map(|n| u64::from(*n)).product::<u64>();
+    // In 64 bits, which the largest sizes that pass the validation need.
+    let group: u64 = module.entry_points[at].workgroup_size.iter().map(|&size| u64::from(size)).product();
     if group > 256 {
         return Err(format!("`{entry}` has {group} threads in a workgroup, every adapter has 256"));
     }
