@@ -54,9 +54,12 @@ fn holds(a: u32, b: u32) -> bool {
         case 6u: { return (a & b) != 0u; }
         case 7u: { return (a | b) != 0u; }
         case 8u: { return (a ^ b) != 0u; }
-        case 9u: { return nan_bits(a); }
-        case 10u: { return a == INFINITY; }
-        default: { return a == (INFINITY | 0x80000000u); }
+        case 9u: { return a == 0u; }
+        case 10u: { return nan_bits(a); }
+        case 11u: { return a == INFINITY; }
+        case 12u: { return a == (INFINITY | 0x80000000u); }
+        case 13u: { return (a & 0x7fffffffu) == INFINITY; }
+        default: { return (a & 0x7fffffffu) < INFINITY; }
     }
 }
 

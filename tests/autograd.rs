@@ -3,7 +3,7 @@
 mod common;
 
 use common::{devices, panic_and_place, panic_message};
-use tilegrad::{Device, Tensor, no_grad};
+use tilegrad::{DType, Device, Tensor, no_grad};
 
 fn vector(values: &[f32]) -> Tensor {
     Tensor::new(values, [values.len()], &Device::cpu())
@@ -53,6 +53,25 @@ fn gradients_of_gradients() {
     let x = vector(&[0.5]).requires_grad();
     let relu = x.relu().grad(&[&x])[0].clone().unwrap();
     assert!(relu.grad(&[&x])[0].is_none(), "the gradient of relu does not depend on x");
+}
+
+#[test]
+fn ops_without_a_gradient_say_so() {
+    let x = vector(&[0.5, -2.0]).requires_grad();
+    let positive = x.gt(&Tensor::scalar(0.0, x.device())).cast(DType::F32);
+    let message = "gt: has no gradient, and this tensor depends on what wants one through it alone\n  y: []\n  \
+                   help: a loss has to be made of differentiable ops; detach() says that none is wanted";
+    assert_eq!(panic_message(|| positive.sum().backward()), message);
+    assert_eq!(panic_message(|| positive.sum().grad(&[&x])), message);
+    let best = x.argmax(0).cast(DType::F32);
+    assert!(panic_message(|| best.mul(&best).backward_with(&best)).starts_with("argmax: has no gradient, and"));
+    // Another way to x is enough, and so is saying that none is wanted.
+    let dx = positive.mul(&x).sum().backward();
+    assert_eq!(dx.get(&x).unwrap().to_vec::<f32>().unwrap(), [1.0, 0.0]);
+    assert!(positive.detach().sum().backward().is_empty());
+    // The derivative of what is constant by pieces is zero, not a mistake.
+    let dx = x.max().grad(&[&x])[0].clone().unwrap();
+    assert!(dx.backward().is_empty());
 }
 
 #[test]

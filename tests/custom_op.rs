@@ -6,10 +6,11 @@ mod common;
 mod squareplus;
 
 use bytemuck::Pod;
-use common::{check, devices, panic_message, random};
+use common::{check, devices, panic_and_place, panic_message, random};
 use squareplus::{Params, Squareplus, WGSL, WRONG, kernel};
-use tilegrad::op::apply;
-use tilegrad::{CustomKernel, Device, Error, Tensor};
+use tilegrad::gpu::Stream;
+use tilegrad::op::{CpuView, CpuViewMut, GpuView, Op, apply};
+use tilegrad::{CustomKernel, Device, Error, Node, Shape, ShapeError, Tensor};
 
 #[track_caller]
 fn squareplus(x: &Tensor, b: f32) -> Tensor {
@@ -139,6 +140,11 @@ fn what_was_not_announced_is_said() {
         message::<[u32; 36]>(&large, "squareplus", 1, 1),
         "shader squareplus: `Params` has 144 bytes in WGSL and 144 in Rust, at most 128"
     );
+    let overflow = WGSL.replace("@workgroup_size(64)", "@workgroup_size(16384, 16384, 16)");
+    assert_eq!(
+        say(&overflow, 1, 1),
+        "shader squareplus: `squareplus` has 4294967296 threads in a workgroup, every adapter has 256"
+    );
     let many = WGSL.replace("@workgroup_size(64)", "@workgroup_size(32, 32)");
     assert_eq!(
         say(&many, 1, 1),
@@ -149,13 +155,106 @@ fn what_was_not_announced_is_said() {
         say(&format!("var<workgroup> w: array<f32, 5000>;\n{memory}"), 1, 1),
         "shader squareplus: `squareplus` takes 20000 bytes of workgroup memory, every adapter has 16384"
     );
+    // Sizes that add up past 32 bits.
+    let [a, b, c] = ["a", "b", "c"].map(|name| format!("var<workgroup> {name}: array<f32, 536870911>;\n"));
+    let memory = WGSL.replace("if i < p.len {", "a[local] = 0.0; b[local] = 0.0; c[local] = 0.0;\n    if i < p.len {");
+    assert_eq!(
+        say(&format!("{a}{b}{c}{memory}"), 1, 1),
+        "shader squareplus: `squareplus` takes 6442450932 bytes of workgroup memory, every adapter has 16384"
+    );
     let uniform = WGSL.replace("var<storage, read> x: array<f32>", "var<uniform> x: array<vec4<f32>, 4>");
     let uniform = uniform.replace("x[p.x_offset + i]", "x[i].x");
     assert_eq!(say(&uniform, 1, 1), "shader squareplus: `x` is no storage buffer; numbers belong in `Params`");
 }
 
 #[test]
+fn what_is_no_kernel_is_said() {
+    let say = |wgsl: &str, inputs, outputs| message::<Params>(wgsl, "squareplus", inputs, outputs);
+    assert_eq!(
+        say(WGSL, usize::MAX, 1),
+        format!("shader squareplus: {} inputs and 1 outputs, expected an output and at most 7 in all", usize::MAX)
+    );
+    let fragment = format!("{WGSL}@fragment fn paint() {{ }}");
+    assert_eq!(
+        message::<Params>(&fragment, "paint", 1, 1),
+        "shader squareplus: `paint` is no compute shader\n  help: mark it `@compute @workgroup_size(64)`"
+    );
+    let open = format!("override SIZE: u32 = 64;\n{}", WGSL.replace("@workgroup_size(64)", "@workgroup_size(SIZE)"));
+    assert_eq!(
+        say(&open, 1, 1),
+        "shader squareplus: `override SIZE` is never given a value\n  help: use `const`, or a number of `Params`"
+    );
+}
+
+/// An op whose derivative breaks its promises.
+#[derive(Debug)]
+struct Careless(fn(&Node, &Tensor) -> Vec<Option<Tensor>>);
+
+impl Op for Careless {
+    fn name(&self) -> &'static str {
+        "careless"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(*x[0])
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        y[0].slice::<f32>().copy_from_slice(x[0].slice::<f32>());
+    }
+
+    fn gpu(&self, _: &mut Stream, _: &[GpuView<'_>], _: &[GpuView<'_>]) {
+        unreachable!("it is tried on the CPU")
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        self.0(node, dy)
+    }
+}
+
+#[test]
+fn a_derivative_that_breaks_its_promises_is_found() {
+    let x = Tensor::ones([2, 3], &Device::cpu()).requires_grad();
+    let say = |f: fn(&Node, &Tensor) -> Vec<Option<Tensor>>| {
+        panic_and_place(|| apply(Careless(f), &[&x, &x.detach()]).sum().backward()).0
+    };
+    assert_eq!(
+        say(|_, dy| vec![Some(dy.clone())]),
+        "careless: backward gives 1 gradients, expected one for each of 2 inputs\n  \
+         help: the entry of an input without a gradient is None"
+    );
+    assert_eq!(
+        say(|_, dy| vec![Some(dy.reshape([3, 2])), None]),
+        "careless: backward gives a gradient of another shape than its input's\n  x: [2, 3]\n  dx: [3, 2]"
+    );
+    assert_eq!(
+        say(|_, dy| vec![Some(dy.sum()), None]),
+        "careless: backward gives a gradient of another shape than its input's\n  x: [2, 3]\n  dx: []"
+    );
+    assert_eq!(
+        say(|node, _| vec![Some(node.input(1).clone()), None]),
+        "careless: backward asks for input 1, which the op does not save"
+    );
+    assert_eq!(
+        say(|node, _| vec![Some(node.output()), None]),
+        "careless: backward asks for the output, which the op does not save"
+    );
+    assert_eq!(
+        say(|node, _| vec![Some(node.aux(0).clone()), None]),
+        "careless: backward asks for auxiliary output 0, which the op does not save"
+    );
+    // A gradient of a broadcast shape is summed.
+    let y = apply(Careless(|_, dy| vec![Some(dy.broadcast_to([4, 2, 3])), None]), &[&x, &x.detach()]);
+    assert_eq!(y.sum().backward().get(&x).unwrap().to_vec::<f32>().unwrap(), [4.0; 6]);
+}
+
+#[test]
 fn the_trait_checks_what_it_checks_of_every_op() {
+    let kernel_of_none = Squareplus { b: 1.0, kernel: kernel() };
+    assert_eq!(
+        panic_message(|| apply(kernel_of_none, &[])),
+        "squareplus: no inputs, so no device\n  help: `create` applies an op without inputs"
+    );
     let integers = Tensor::new(&[1u32], [1], &Device::cpu());
     assert_eq!(panic_message(|| squareplus(&integers, 1.0)), "squareplus: input 0 is u32, expected f32");
     for device in devices().iter().filter(|d| d.is_gpu()) {

@@ -3,8 +3,9 @@
 //!
 //! Ops are built from `manifest.json`, op and attributes, so that any case of the same form runs. The cases are in
 //! `tests/data/grad` and `grad-more`; `TILEGRAD_CASES_DIR` names another folder that has a `grad` folder,
-//! `TILEGRAD_GRAD_ONLY` a part of the names or ops that run. Prints a table by op and a line of totals for each device. A case with an op or attribute that
-//! tilegrad does not have is counted as unsupported, with the reason, and fails unless [`UNSUPPORTED`] has its op.
+//! `TILEGRAD_GRAD_ONLY` a part of the names or ops that run. Prints a table by op and a line of totals for each device. A
+//! case with an op or attribute that tilegrad does not have is counted as unsupported, with the reason, and fails unless
+//! [`UNSUPPORTED`] has its op.
 
 mod common;
 mod grad_runner;

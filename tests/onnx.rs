@@ -1,8 +1,8 @@
 //! ONNX's backend tests: small graphs whose results other people computed, on the CPU and on the GPU.
 //!
 //! The cases are in `tests/data/onnx`; `TILEGRAD_CASES_DIR` names another folder that has an `onnx` folder. Prints a table
-//! by operator and a line of totals for each device. `tests/data/onnx-expected.txt` has the cases that may be unsupported; `TILEGRAD_ONNX_WRITE_EXPECTED=1`
-//! writes it anew, for a change that supports more.
+//! by operator and a line of totals for each device. `tests/data/onnx-expected.txt` has the cases that may be unsupported;
+//! `TILEGRAD_ONNX_WRITE_EXPECTED=1` writes it anew, for a change that supports more.
 
 mod common;
 mod onnx_runner;

@@ -136,7 +136,10 @@ fn messages() {
         "eq: element types differ (f32 != i32)\n  help: convert one with .cast(DType::F32)"
     );
     assert_eq!(panic_message(|| f.logical_and(&b)), "logical_and: input 0 is f32, expected bool");
+    assert_eq!(panic_message(|| f.logical_not()), "logical_not: input 0 is f32, expected bool");
     assert_eq!(panic_message(|| i.is_nan()), "is_nan: input 0 is i32, expected f32");
+    assert_eq!(panic_message(|| i.is_inf()), "is_inf: input 0 is i32, expected f32");
+    assert_eq!(panic_message(|| i.is_finite()), "is_finite: input 0 is i32, expected f32");
     assert_eq!(
         panic_message(|| f.where_cond(&f, &f)),
         "where_cond: the condition is f32, expected bool\n  \

@@ -261,7 +261,7 @@ fn mistakes_in_images_say_what_clashes() {
     let far = Conv2dOptions { padding: Padding::Explicit([[1 << 24, 1 << 24]; 2]), ..Default::default() };
     assert_eq!(
         conv(&[1 << 14, 1, 1, 0], &[1, 1, 0, 1], far),
-        "conv2d: an output of [16384, 33554433, 33554433, 1] has more elements than a 64-bit count can hold\n  \
+        "conv2d: [16384, 33554433, 33554433, 1] has more elements than memory could hold (2305843009213693951)\n  \
          x: [16384, 1, 1, 0]"
     );
     let depthwise = |x: &[usize], w: &[usize], options: ConvOptions<2>| {

@@ -330,11 +330,17 @@ fn mistakes_say_what_clashes() {
     let far = ConvTranspose2dOptions { output_size: Some([usize::MAX, 2]), ..PLAIN };
     assert_eq!(
         message(&x, &w, far),
-        "conv_transpose2d: an output of [1, 18446744073709551615, 2, 5] has more elements than a 64-bit count can hold\n  \
+        "conv_transpose2d: [1, 18446744073709551615, 2, 5] has more elements than memory could hold \
+         (2305843009213693951)\n  \
          x: [1, 4, 4, 3]"
     );
     let bias = panic_message(|| zero(&x).conv_transpose2d(&zero(&w), Some(&zero(&[3])), &PLAIN));
     assert_eq!(bias, "conv_transpose2d: bias has shape [3], expected [5]");
+    let whole = Tensor::new(&[0i32; 5], [5], &Device::cpu());
+    assert_eq!(
+        panic_message(|| zero(&x).conv_transpose2d(&zero(&w), Some(&whole), &PLAIN)),
+        "add: element types differ (f32 != i32)\n  help: convert one with .cast(DType::F32)"
+    );
     let line = panic_message(|| {
         zero(&[1, 0, 1]).conv_transpose1d(&zero(&[3, 1, 1]), None, &ConvTranspose1dOptions::default())
     });

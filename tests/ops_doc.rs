@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use catalogue::{Order, Row, families};
+use catalogue::{Row, families};
 use grad_runner::case::Manifest;
 use onnx_runner::compare::{Distance, Tolerance, floats};
 use onnx_runner::report::{Tally, by_operator};
@@ -26,9 +26,9 @@ const PREFACE: &str = "\
 <!-- Made by `TILEGRAD_WRITE_DOCS=1 cargo test --test ops_doc`. The test fails when this page is not what it would write. -->
 
 Every op of `Tensor`, with what was tried and found. The CPU code of an op is its definition; the GPU's kernels are held to
-it. *Gradient* is `1` where an op can be differentiated once, `2` where gradients can be differentiated again, both held to
-finite differences by `tests/gradcheck.rs`, and `-` where the result is a constant to the tape: asking for the gradient of
-a tensor made of it alone gives none.
+it. Where there is a *gradient*, it is held to finite differences by `tests/gradcheck.rs`, and so is the *second* derivative,
+the gradient of the gradient. A result of an op without one is a constant to the tape; where a loss depends on what wants a
+gradient through such an op alone, `backward` says so and names it.
 
 *ONNX* counts the cases of ONNX's own backend tests that are about the op, and *JAX* those that JAX made, with gradients:
 passed on the CPU, on the GPU, of all. *Errors* are the worst ones: relative, and in units of the last place. Against
@@ -38,7 +38,8 @@ and the CPU has none. They are rounded up to one of 1, 2, 5.
 
 ";
 
-const HEADER: [&str; 9] = ["op", "CPU", "GPU", "gradient", "ONNX", "JAX", "against", "CPU error", "GPU error"];
+const HEADER: [&str; 10] =
+    ["op", "CPU", "GPU", "gradient", "second", "ONNX", "JAX", "against", "CPU error", "GPU error"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -131,13 +132,8 @@ fn error(distance: Distance) -> String {
     format!("{:.0e}, {:.0} ULP", rounded_up(distance.relative), rounded_up(distance.ulp).max(1.0))
 }
 
-fn line(row: &Row, outside: &Outside, gpu: &Device) -> [String; 9] {
+fn line(row: &Row, outside: &Outside, gpu: &Device) -> [String; 10] {
     let (want, got) = (values(row, &Device::cpu()), values(row, gpu));
-    let order = match row.order {
-        Order::None => "-",
-        Order::First => "1",
-        Order::Second => "2",
-    };
     let loose = Tolerance { absolute: 1e-5, relative: 1e-3 };
     let distance = floats(&got, &want, loose).unwrap_or_else(|e| panic!("{}: {e}", row.op));
     let (onnx, jax) = (joined(&outside.onnx, row.onnx), joined(&outside.jax, row.jax));
@@ -151,7 +147,8 @@ fn line(row: &Row, outside: &Outside, gpu: &Device) -> [String; 9] {
         (None, None) => ("CPU", ["-".to_string(), error(distance)]),
     };
     let (onnx, jax, yes) = (passed(&onnx), passed(&jax), || "yes".to_string());
-    [format!("`{}`", row.op), yes(), yes(), order.into(), onnx, jax, against.into(), cpu_error, gpu_error]
+    let gradient = || if row.differentiable { yes() } else { "-".to_string() };
+    [format!("`{}`", row.op), yes(), yes(), gradient(), gradient(), onnx, jax, against.into(), cpu_error, gpu_error]
 }
 
 fn table(title: &str, rows: &[Row], outside: &Outside, gpu: &Device) -> String {

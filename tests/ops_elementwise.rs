@@ -155,4 +155,12 @@ fn shape_mistakes_say_what_clashes() {
         panic_message(|| Tensor::zeros([1 << 40, 1 << 40], &d)),
         "shape: [1099511627776, 1099511627776] has more elements than memory could hold (2305843009213693951)"
     );
+    // Of one element any step will do.
+    assert_eq!(a.slice_steps(&[(1..2, usize::MAX), (0..3, 2)]).shape()[..], [1, 2]);
+    let wide = |shape: [usize; 2]| Tensor::scalar(1.0, &d).broadcast_to(shape);
+    assert_eq!(
+        panic_message(|| wide([1 << 40, 1]).add(&wide([1, 1 << 40]))),
+        "add: [1099511627776, 1099511627776] has more elements than memory could hold (2305843009213693951)\n  \
+         lhs: [1099511627776, 1]\n  rhs: [1, 1099511627776]"
+    );
 }

@@ -328,7 +328,12 @@ fn mistakes_say_what_is_wrong() {
         ),
         (
             &|| x.bce_with_logits_loss(&x, Some(&labels.cast(tilegrad::DType::F32)), Reduction::Mean),
-            "bce_with_logits_loss: pos_weight does not broadcast to the input\n  x: [2, 3]\n  pos_weight: [2]",
+            "bce_with_logits_loss: pos_weight does not broadcast to the input\n  x: [2, 3]\n  pos_weight: [2]\n  \
+             help: pos_weight usually has the shape (C)",
+        ),
+        (
+            &|| x.bce_with_logits_loss(&x, Some(&labels), Reduction::Mean),
+            "bce_with_logits_loss: pos_weight is i32, expected f32\n  x: [2, 3]\n  pos_weight: [2]",
         ),
         (
             &|| x.nll_loss(&x, &Default::default()),

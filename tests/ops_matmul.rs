@@ -200,7 +200,7 @@ fn mistakes_say_what_clashes() {
     let wide = |shape: &[usize]| zero(&[1, 1]).broadcast_to(shape);
     assert_eq!(
         panic_message(|| wide(&[1 << 40, 1]).matmul(&wide(&[1, 1 << 40]))),
-        "matmul: a product of [1099511627776, 1099511627776] has more elements than a 64-bit count can hold\n  \
+        "matmul: [1099511627776, 1099511627776] has more elements than memory could hold (2305843009213693951)\n  \
          lhs: [1099511627776, 1]\n  rhs: [1, 1099511627776]"
     );
     let gemm = |a: &[usize], b: &[usize], c: &[usize]| {
@@ -217,6 +217,15 @@ fn mistakes_say_what_clashes() {
     );
     assert_eq!(gemm(&[2, 3], &[3, 4], &[2]), "gemm: c does not broadcast to [2, 4]\n  c: [2]");
     assert_eq!(gemm(&[2, 3], &[3, 4], &[1, 2, 4]), "gemm: c does not broadcast to [2, 4]\n  c: [1, 2, 4]");
+    let (whole, twice) = (Tensor::new(&[1i32], [1], &Device::cpu()), GemmOptions { beta: 2.0, ..Default::default() });
+    assert_eq!(
+        panic_message(|| zero(&[2, 3]).gemm(&zero(&[3, 4]), Some(&whole), &twice)),
+        "affine: input 0 is i32, expected f32"
+    );
+    assert_eq!(
+        panic_message(|| zero(&[2, 0]).linear(&zero(&[0, 1]), Some(&whole), None)),
+        "add: element types differ (f32 != i32)\n  help: convert one with .cast(DType::F32)"
+    );
     let fused = panic_message(|| zero(&[2, 3]).linear(&zero(&[3, 4]), None, Some(Unary::Swish)));
     assert_eq!(
         fused,

@@ -41,6 +41,11 @@ fn shapes_and_axes() {
             || x.unsqueeze_axes(&[0, 1, 2, 3, 4, 5, 6]),
             "shape: [1, 1, 1, 1, 1, 1, 1, 2, 3] has 9 axes, at most 8 are supported",
         );
+        let eight = Tensor::zeros([1; 8], &d);
+        says(
+            || Tensor::stack(&[&eight, &eight], 0),
+            "shape: [1, 1, 1, 1, 1, 1, 1, 1, 1] has 9 axes, at most 8 are supported",
+        );
         says(|| x.squeeze(1), "squeeze: axis 1 has length 3, expected 1\n  x: [2, 3]");
         says(|| one.squeeze(0), "squeeze: axis 0 is out of range for rank 0\n  x: []");
         says(|| x.squeeze_axes(&[0, 0]), "squeeze_axes: axis 0 is named twice in [0, 0]\n  x: [2, 3]");
@@ -201,10 +206,13 @@ fn requests_that_no_memory_holds() {
         counted(panic_message(|| x.pad_edge(&[(isize::MAX, 1)])));
         counted(panic_message(|| x.expand([1 << 63, 1, 1])));
         counted(panic_message(|| index(&[0], &[1], &d).one_hot_values(1 << 63, 0, &Tensor::zeros([2], &d))));
+        counted(panic_message(|| Tensor::new(&[0u32, 1], [2], &d).one_hot(1 << 62)));
+        let picks = Tensor::new(&[0u32], [1], &d).broadcast_to([1 << 60]);
+        counted(panic_message(|| x.gather_rows(&picks)));
         let long = Tensor::scalar(1.0, &d).broadcast_to([1 << 60]);
         assert_eq!(
             panic_message(|| Tensor::concat(&[&long, &long, &long], 0)),
-            "concat: axis 0 would be too long for any memory"
+            "concat: [3458764513820540928] has more elements than memory could hold (2305843009213693951)"
         );
         if d.is_gpu() {
             // What is past the device's limit is an error where it is read.
@@ -221,4 +229,16 @@ fn requests_that_no_memory_holds() {
             assert_eq!(x.tile(&[2, 1]).to_vec::<f32>().unwrap(), [0.0; 12]);
         }
     }
+}
+
+#[test]
+fn devices_that_differ() {
+    let [here, there] = &devices()[..] else { return };
+    let (x, at) = (Tensor::zeros([2, 3], here), index(&[0, 1], &[2, 1], there));
+    let differ = |message: String| assert!(message.contains("inputs are on different devices"), "{message}");
+    differ(panic_message(|| x.gather(1, &at)));
+    differ(panic_message(|| x.index_select(0, &at)));
+    differ(panic_message(|| x.gather_nd(&at, 0)));
+    differ(panic_message(|| x.scatter(1, &at, &x, ScatterMode::Add)));
+    differ(panic_message(|| at.gt(&at).where_cond(&x, &x)));
 }

@@ -196,6 +196,22 @@ fn shape_mistakes_say_what_clashes() {
         panic_message(|| x.batch_norm(&four, &four, -1.0)),
         "batch_norm: epsilon is -1, expected a number that is not negative\n  x: [2, 4]"
     );
+    let infer =
+        |mean: &Tensor, epsilon: f32| panic_message(|| x.batch_norm_inference(&four, &four, mean, &four, epsilon));
+    assert_eq!(
+        infer(&three, 0.1),
+        "batch_norm_inference: mean does not broadcast to the input\n  x: [2, 4]\n  mean: [3]\n  \
+         help: mean usually has the shape (C)"
+    );
+    assert_eq!(
+        infer(&Tensor::ones([5, 2, 4], &d), 0.1),
+        "batch_norm_inference: mean does not broadcast to the input\n  x: [2, 4]\n  mean: [5, 2, 4]\n  \
+         help: mean usually has the shape (C)"
+    );
+    assert_eq!(
+        infer(&four, -1.0),
+        "batch_norm_inference: epsilon is -1, expected a number that is not negative\n  x: [2, 4]"
+    );
     assert_eq!(
         panic_message(|| update_running(&three, &x, 0.1)),
         "update_running: running and batch statistics differ in shape or are not f32\n  running: [3]\n  batch: [2, 4]"

@@ -222,6 +222,14 @@ fn mistakes_say_what_is_wrong() {
              help: beta usually has the shape of the normalised axes",
         ),
         (
+            &|| x.layer_norm(-1, Some(&Tensor::new(&[1i32; 4], [4], &d)), None, 0.1),
+            "layer_norm: gamma is i32, expected f32\n  x: [2, 3, 4]\n  gamma: [4]",
+        ),
+        (
+            &|| x.group_norm(2, None, Some(&Tensor::new(&[1i32; 4], [4], &d)), 0.1),
+            "group_norm: beta is i32, expected f32\n  x: [2, 3, 4]   axis 2 = 4\n  beta: [4]",
+        ),
+        (
             &|| x.layer_norm(-1, None, None, -0.1),
             "layer_norm: epsilon is -0.1, expected a number that is not negative\n  x: [2, 3, 4]",
         ),
@@ -259,6 +267,10 @@ fn mistakes_say_what_is_wrong() {
         (
             &|| x.mean_variance_norm(&[0, 5], 0.1),
             "mean_variance_norm: axis 5 is out of range for rank 3\n  x: [2, 3, 4]",
+        ),
+        (
+            &|| x.mean_variance_norm(&[1, -2], 0.1),
+            "mean_variance_norm: axis -2 is named twice in [1, -2]\n  x: [2, 3, 4]",
         ),
         (&|| x.lp_normalize(3, 2.0), "lp_normalize: axis 3 is out of range for rank 3\n  x: [2, 3, 4]"),
         (&|| x.lp_normalize(0, 0.0), "lp_normalize: p is 0, expected a positive number\n  x: [2, 3, 4]"),

@@ -441,4 +441,5 @@ fn mistakes_say_what_clashes() {
         panic_message(|| pack(&[&g, &g], &w, &[0, 2])),
         "pack: tensor 1 ends at element 5, past the arena\n  tensor: [3]\n  arena: [4]"
     );
+    assert_eq!(panic_message(|| pack(&[&g], &w, &[0, 2])), "pack: each tensor has one offset (1 tensors, 2 offsets)");
 }

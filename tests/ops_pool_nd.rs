@@ -431,6 +431,12 @@ fn mistakes_say_what_is_wrong() {
             usize::MAX
         )
     );
+    let sparse = Window { dilation: [1 << 24], ..two };
+    assert_eq!(
+        panic_message(|| flat.max_pool1d(Window { padding: Padding::Same, ..sparse })),
+        "max_pool1d: a window of 2 in steps of 1, dilation 16777216, padding [0, 0] in length is past any image\n  \
+         x: [1, 4, 9]"
+    );
     // Output past what can be counted: an empty batch makes no difference to the rule.
     assert_eq!(Tensor::zeros(Shape::from([0, 4, 9]), &Device::cpu()).max_pool1d(two).shape()[..], [0, 3, 9]);
 }

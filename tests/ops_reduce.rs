@@ -292,7 +292,7 @@ fn long_axes_both_ways() {
 #[test]
 fn mistakes() {
     let x = Tensor::zeros([2, 3], &Device::cpu());
-    let twice = "prod: axis 1 is named twice in [1, -1]\n  x: [2, 3]";
+    let twice = "prod: axis -1 is named twice in [1, -1]\n  x: [2, 3]";
     assert_eq!(panic_message(|| x.prod_axes(&[1, -1], false)), twice);
     let names: [(&str, One); 8] = [
         ("prod", |x| x.prod_axes(&[2], false)),
@@ -314,6 +314,8 @@ fn mistakes() {
     assert_eq!(panic_message(|| none.argmin(1)), format!("argmin: {none_of}"));
     let none = Tensor::new::<i32>(&[], [2, 0], &Device::cpu());
     assert_eq!(panic_message(|| none.mean_axes(&[1], false)), "mean: there is no mean of no i32 elements\n  x: [2, 0]");
+    let whole = Tensor::new(&[1i32, 2], [2], &Device::cpu());
+    assert_eq!(panic_message(|| whole.l2_norm()), "clip: input 0 is i32, expected f32");
     let from = panic_message(|| x.max_axes_from(&[1], false, 0i32));
     assert_eq!(from, "max: the initial value is i32, the tensor f32");
 }

@@ -244,7 +244,8 @@ fn mistakes_say_what_clashes() {
     );
     assert_eq!(
         message(&[0, 1, 2], ResizeTo::Sizes(&[1 << 24; 3]), &options),
-        "resize: [16777216, 16777216, 16777216, 2] has more elements than a 64-bit count can hold\n  x: [1, 4, 5, 2]"
+        "resize: [16777216, 16777216, 16777216, 2] has more elements than memory could hold \
+         (2305843009213693951)\n  x: [1, 4, 5, 2]"
     );
     let crop = ResizeOptions {
         coordinates: Coordinates::CropAndResize { roi: vec![[0.0, 1.0]], outside: 0.0 },

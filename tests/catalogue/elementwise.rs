@@ -47,12 +47,15 @@ pub fn rows() -> Vec<Row> {
         .step(1e-2)
         .onnx(&["Where"]),
         row("cast", two(), |x| x[0].affine(100.0, -100.0).cast(DType::I32)).constant(&["cast"]).onnx(&["Cast"]),
-        row("logical_not", ties(), |x| x[0].cast(DType::Bool).logical_not()).constant(&[]).onnx(&["Not"]),
+        row("logical_not", ties(), |x| x[0].cast(DType::Bool).logical_not()).constant(&["logical_not"]).onnx(&["Not"]),
         row("is_nan", ties(), |x| x[0].is_nan()).constant(&["is_nan"]).onnx(&["IsNaN"]),
-        row("is_inf", ties(), |x| x[0].is_inf())
-            .constant(&["is_positive_infinity", "is_negative_infinity"])
-            .onnx(&["IsInf"]),
-        row("is_finite", ties(), |x| x[0].is_finite()).constant(&[]),
+        row("is_inf", ties(), |x| {
+            let (one, other) = (x[0].is_positive_infinity(), x[0].is_negative_infinity());
+            one.logical_or(&other).logical_and(&x[0].is_inf())
+        })
+        .constant(&["is_inf", "is_positive_infinity", "is_negative_infinity"])
+        .onnx(&["IsInf"]),
+        row("is_finite", ties(), |x| x[0].is_finite()).constant(&["is_finite"]),
         row("full", vec![spread([4], 19)], |x| Tensor::full(2.5, [3], x[0].device())).constant(&["fill"]),
         row("dropout", vec![spread([6, 8], 18)], |x| x[0].dropout(0.5, RandomKey { seed: 1, counter: 2 })).step(1e-2),
         row("rand_bits", vec![spread([4], 19)], |x| {

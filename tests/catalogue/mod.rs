@@ -19,17 +19,6 @@ pub mod unary;
 
 use tilegrad::Tensor;
 
-/// How often an op can be differentiated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-pub enum Order {
-    /// Not at all: the result is a constant to the tape.
-    None,
-    /// Once; the second time panics and says so.
-    First,
-    /// Twice at least.
-    Second,
-}
-
 /// An op.
 pub struct Row {
     /// The method.
@@ -38,8 +27,8 @@ pub struct Row {
     pub inputs: Vec<Tensor>,
     /// The op.
     pub f: fn(&[Tensor]) -> Tensor,
-    /// How often it can be differentiated.
-    pub order: Order,
+    /// Whether it has a gradient, and the gradient has one; else the result is a constant to the tape.
+    pub differentiable: bool,
     /// Step of the finite differences.
     pub step: f32,
     /// Whether NaN and infinity may be put into the inputs.
@@ -52,20 +41,15 @@ pub struct Row {
     pub covers: &'static [&'static str],
 }
 
-/// A row of an op that can be differentiated twice.
+/// A row of an op that can be differentiated, twice too.
 pub fn row(op: &'static str, inputs: Vec<Tensor>, f: fn(&[Tensor]) -> Tensor) -> Row {
-    Row { op, inputs, f, order: Order::Second, step: 1e-3, special: true, onnx: &[], jax: &[], covers: &[] }
+    Row { op, inputs, f, differentiable: true, step: 1e-3, special: true, onnx: &[], jax: &[], covers: &[] }
 }
 
 impl Row {
-    /// It can be differentiated once.
-    pub fn once(self) -> Row {
-        Row { order: Order::First, ..self }
-    }
-
     /// It has no gradient. `covers` are the names of the registry that it runs.
     pub fn constant(self, covers: &'static [&'static str]) -> Row {
-        Row { order: Order::None, covers, ..self }
+        Row { differentiable: false, covers, ..self }
     }
 
     /// Finite differences with another step: 1e-2 for what is linear, where rounding would be seen with less.

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use bytemuck::Pod;
 use naga::front::wgsl::{Frontend, Options};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, StorageAccess};
+use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 use tilegrad_shaders::{ParamsIn, Shader};
 
 use crate::error::{Error, Result};
@@ -124,7 +124,7 @@ fn intern(name: &str, wgsl: &str, entry: &str) -> (&'static Shader, &'static str
 
 /// Threads in a workgroup of the entry point, or what is wrong.
 fn check(name: &str, wgsl: &str, entry: &str, buffers: [usize; 2], params_bytes: usize) -> Result<u64, String> {
-    if buffers[0] + buffers[1] > MAX_BINDINGS || buffers[1] == 0 {
+    if buffers[0].saturating_add(buffers[1]) > MAX_BINDINGS || buffers[1] == 0 {
         let [inputs, outputs] = buffers;
         return Err(format!(
             "{inputs} inputs and {outputs} outputs, expected an output and at most {MAX_BINDINGS} in all"
@@ -141,14 +141,23 @@ fn check(name: &str, wgsl: &str, entry: &str, buffers: [usize; 2], params_bytes:
         let others = if names.is_empty() { "and no other".into() } else { format!("but {}", names.join(", ")) };
         return Err(format!("there is no entry point `{entry}`, {others}"));
     };
-    let group = module.entry_points[at].workgroup_size.iter().product::<u32>();
+    if module.entry_points[at].stage != ShaderStage::Compute {
+        return Err(format!("`{entry}` is no compute shader\n  help: mark it `@compute @workgroup_size(64)`"));
+    }
+    // Sizes of workgroups and arrays could depend on them.
+    if let Some((_, constant)) = module.overrides.iter().next() {
+        let name = constant.name.as_deref().unwrap_or_default();
+        return Err(format!("`override {name}` is never given a value\n  help: use `const`, or a number of `Params`"));
+    }
+    // In 64 bits, which the largest sizes that pass the validation need.
+    let group: u64 = module.entry_points[at].workgroup_size.iter().map(|&size| u64::from(size)).product();
     if group > 256 {
         return Err(format!("`{entry}` has {group} threads in a workgroup, every adapter has 256"));
     }
     let mut layouter = naga::proc::Layouter::default();
     layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
     check_variables(&module, &info, at, buffers, params_bytes, &layouter)?;
-    Ok(group.into())
+    Ok(group)
 }
 
 /// The entry point's variables: buffers, parameters, workgroup memory.
@@ -161,7 +170,7 @@ fn check_variables(
     layouter: &naga::proc::Layouter,
 ) -> Result<(), String> {
     let (name, uses) = (&module.entry_points[entry].name, info.get_entry_point(entry));
-    let (mut found, mut memory) = (vec![false; inputs + outputs], 0);
+    let (mut found, mut memory) = (vec![false; inputs + outputs], 0u64);
     for (handle, variable) in module.global_variables.iter() {
         let size = layouter[variable.ty].size;
         let label = variable.name.as_deref().unwrap_or_default();
@@ -177,7 +186,7 @@ fn check_variables(
             continue;
         }
         let Some(binding) = &variable.binding else {
-            memory += if variable.space == AddressSpace::WorkGroup { size } else { 0 };
+            memory += if variable.space == AddressSpace::WorkGroup { u64::from(size) } else { 0 };
             continue;
         };
         let (group, number) = (binding.group, binding.binding as usize);
@@ -203,7 +212,7 @@ fn check_variables(
             "`{name}` does not use binding {missing}, {what}: {inputs} inputs and {outputs} outputs were announced"
         ));
     }
-    const MEMORY: u32 = 16 << 10;
+    const MEMORY: u64 = 16 << 10;
     if memory > MEMORY {
         return Err(format!("`{name}` takes {memory} bytes of workgroup memory, every adapter has {MEMORY}"));
     }

@@ -20,6 +20,7 @@ mod storage;
 mod tape;
 mod tape_listing;
 mod tensor;
+mod views;
 mod window;
 
 pub use custom_kernel::CustomKernel;

@@ -3,17 +3,16 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use bytemuck::Pod;
-
 use crate::cpu::HostBuffer;
 use crate::debug;
 use crate::device::{Device, Kind};
-use crate::dtype::{DType, Element};
-use crate::gpu::{GpuBuffer, OpNote, Stream};
+use crate::dtype::DType;
+use crate::gpu::{OpNote, Stream};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::storage::{Data, Storage};
 use crate::tape::{self, Node};
-use crate::tensor::Tensor;
+use crate::tensor::{Grad, Tensor};
+pub use crate::views::{CpuView, CpuViewMut, GpuView};
 
 /// A function from tensors to a tensor, on both backends, with its derivative. One file of `ops/` holds all of one.
 pub trait Op: Debug + Send + Sync + 'static {
@@ -130,118 +129,6 @@ impl Saves {
     }
 }
 
-/// CPU code reads and writes conditions as their bytes.
-fn check_element<T: Element>(dtype: DType) {
-    let reads = T::DTYPE == dtype || (T::DTYPE, dtype) == (DType::U8, DType::Bool);
-    assert!(reads, "kernel and tensor disagree on the element type ({} and {dtype})", T::DTYPE);
-}
-
-/// An input on the CPU.
-#[derive(Clone, Copy, Debug)]
-pub struct CpuView<'a> {
-    buffer: &'a HostBuffer,
-    /// Shape, strides and offset.
-    pub layout: Layout,
-    /// Element type.
-    pub dtype: DType,
-}
-
-impl<'a> CpuView<'a> {
-    /// The elements of a contiguous input, in order.
-    ///
-    /// # Panics
-    /// When the input is of another type, or strided (an op that [takes](Op::takes) strided inputs uses [`CpuView::buffer`]).
-    pub fn slice<T: Element + Pod>(&self) -> &'a [T] {
-        debug_assert!(self.layout.is_contiguous());
-        &self.buffer::<T>()[self.layout.offset..][..self.layout.shape.len()]
-    }
-
-    /// The whole buffer, to be indexed through the layout.
-    pub fn buffer<T: Element + Pod>(&self) -> &'a [T] {
-        check_element::<T>(self.dtype);
-        self.buffer.as_slice()
-    }
-
-    /// The whole buffer as some type of the same size: for ops that move elements of any type.
-    pub fn bits<T: Element + Pod>(&self) -> &'a [T] {
-        assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
-        self.buffer.as_slice()
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> &Shape {
-        &self.layout.shape
-    }
-}
-
-/// An output on the CPU.
-#[derive(Debug)]
-pub struct CpuViewMut<'a> {
-    buffer: &'a mut HostBuffer,
-    layout: Layout,
-    dtype: DType,
-}
-
-impl CpuViewMut<'_> {
-    /// The elements, in order. Contents are unspecified, except for an op that updates in place.
-    ///
-    /// # Panics
-    /// When the output is of another type.
-    pub fn slice<T: Element + Pod>(&mut self) -> &mut [T] {
-        check_element::<T>(self.dtype);
-        &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
-    }
-
-    /// The elements as some type of the same size: for ops that move elements of any type.
-    pub fn bits<T: Element + Pod>(&mut self) -> &mut [T] {
-        assert_eq!(T::DTYPE.size(), self.dtype.size(), "kernel and tensor disagree on the size of an element");
-        &mut self.buffer.as_mut_slice()[self.layout.offset..][..self.layout.shape.len()]
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> Shape {
-        self.layout.shape
-    }
-
-    /// Element type.
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-}
-
-/// An input or output on a GPU.
-#[derive(Clone, Copy, Debug)]
-pub struct GpuView<'a> {
-    /// The buffer.
-    pub buffer: &'a GpuBuffer,
-    /// Shape, strides and offset.
-    pub layout: Layout,
-    /// Element type.
-    pub dtype: DType,
-}
-
-impl GpuView<'_> {
-    /// The shape.
-    pub fn shape(&self) -> &Shape {
-        &self.layout.shape
-    }
-
-    /// Position of the first element, in elements.
-    pub fn offset(&self) -> u32 {
-        self.layout.offset as u32
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> u32 {
-        self.layout.shape.len() as u32
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// Applies an op to tensors of one device and returns the result, recorded on the tape if an input wants gradients.
 ///
 /// # Panics
@@ -258,7 +145,10 @@ pub fn apply(op: impl Op, x: &[&Tensor]) -> Tensor {
 /// As [`apply`].
 #[track_caller]
 pub fn apply_all(op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
-    let device = x.first().expect("an op without inputs is applied with `create`").device().clone();
+    let Some(first) = x.first() else {
+        panic!("{}: no inputs, so no device\n  help: `create` applies an op without inputs", op.name());
+    };
+    let device = first.device().clone();
     apply_on(&device, op, x)
 }
 
@@ -304,9 +194,25 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
 
     // Record.
     if !track {
+        let stopped = if tape::is_recording() && !tape::in_backward() { stopped_by(&op, x) } else { None };
+        let y = match stopped {
+            Some(name) => y.with_grad(Grad::Stopped(name)),
+            None => y,
+        };
         return (y, aux_tensors);
     }
     (Node::record(Arc::new(op), x, y, &aux_tensors), aux_tensors)
+}
+
+/// The op without a gradient that lies between the result and all that wants one.
+fn stopped_by(op: &impl Op, x: &[&Tensor]) -> Option<&'static str> {
+    if x.iter().any(|t| t.needs_grad()) {
+        return Some(op.name());
+    }
+    x.iter().find_map(|t| match t.grad_source() {
+        Grad::Stopped(name) => Some(*name),
+        _ => None,
+    })
 }
 
 /// What the check gave, or a panic at the caller's line: a closure here would be the panic's place instead.

@@ -30,16 +30,30 @@ impl Shape {
     /// With more than [`MAX_RANK`] axes, or when the elements are more than memory could hold.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
-        assert!(dims.len() <= MAX_RANK, "shape: {dims:?} has {} axes, at most {MAX_RANK} are supported", dims.len());
+        match Shape::try_new(dims) {
+            Ok(shape) => shape,
+            Err(error) => panic!("{}", error.of("shape")),
+        }
+    }
+
+    /// [`Shape::new`] for shapes that ops work out: their message names the op.
+    ///
+    /// # Errors
+    /// With more than [`MAX_RANK`] axes, or when the elements are more than memory could hold.
+    pub(crate) fn try_new(dims: &[usize]) -> Result<Shape, ShapeError> {
+        if dims.len() > MAX_RANK {
+            let problem = format!("{dims:?} has {} axes, at most {MAX_RANK} are supported", dims.len());
+            return Err(ShapeError::new(problem));
+        }
         // Axes of length 0 don't count, so that strides don't overflow either. Past this, the size in bytes would.
         let product = dims.iter().filter(|&&d| d != 0).try_fold(1usize, |n, &d| n.checked_mul(d));
-        assert!(
-            product.is_some_and(|n| n <= MAX_ELEMENTS),
-            "shape: {dims:?} has more elements than memory could hold ({MAX_ELEMENTS})"
-        );
+        if product.is_none_or(|n| n > MAX_ELEMENTS) {
+            let problem = format!("{dims:?} has more elements than memory could hold ({MAX_ELEMENTS})");
+            return Err(ShapeError::new(problem));
+        }
         let mut all = [1; MAX_RANK];
         all[..dims.len()].copy_from_slice(dims);
-        Shape { dims: all, rank: dims.len() as u8 }
+        Ok(Shape { dims: all, rank: dims.len() as u8 })
     }
 
     /// The shape of a single number: no axes, one element.
@@ -98,7 +112,7 @@ impl Shape {
     /// The shape two operands broadcast to, by numpy's rule: aligned at the last axis, lengths equal or 1.
     ///
     /// # Errors
-    /// Names the clashing axes.
+    /// Names the clashing axes, or says that the elements are more than memory could hold.
     pub fn broadcast(&self, rhs: &Shape) -> Result<Shape, ShapeError> {
         let rank = self.rank().max(rhs.rank());
         let mut dims = [1; MAX_RANK];
@@ -117,7 +131,7 @@ impl Shape {
                 }
             };
         }
-        Ok(Shape::new(&dims[..rank]))
+        Shape::try_new(&dims[..rank]).map_err(|error| error.operand("lhs", self).operand("rhs", rhs))
     }
 }
 

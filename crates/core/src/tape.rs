@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::LocalKey;
 
 use crate::op::Op;
-use crate::shape::Shape;
+use crate::shape::{Shape, ShapeError};
 use crate::tape_listing::TapeEntry;
 use crate::tensor::{Grad, Tensor};
 
@@ -115,8 +116,11 @@ impl Node {
     /// # Panics
     /// When it was not saved, or was updated in place since.
     pub fn output(&self) -> Tensor {
-        let y = self.0.saved_output.as_ref().expect("backward asks for an output that the op does not save");
-        y.get(&*self.0.op, "the output").clone().with_grad(Grad::Node(self.clone()))
+        let op = &*self.0.op;
+        match &self.0.saved_output {
+            Some(y) => y.get(op, "the output").clone().with_grad(Grad::Node(self.clone())),
+            None => panic!("{}: backward asks for the output, which the op does not save", op.name()),
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -146,7 +150,11 @@ impl Node {
     /// # Panics
     /// When it was not saved, or was updated in place since.
     pub fn aux(&self, i: usize) -> &Tensor {
-        self.0.saved_aux[i].get(&*self.0.op, "an auxiliary output")
+        let op = &*self.0.op;
+        match self.0.saved_aux.get(i) {
+            Some(saved) => saved.get(op, "an auxiliary output"),
+            None => panic!("{}: backward asks for auxiliary output {i}, which the op does not save", op.name()),
+        }
     }
 }
 
@@ -170,6 +178,26 @@ impl Drop for Inner {
 
 thread_local! {
     static PAUSED: Cell<u32> = const { Cell::new(0) };
+    /// How many backward passes run on this thread.
+    static BACKWARD: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether backward rules run on this thread. What they compare is constant by pieces, and its derivative is zero.
+pub(crate) fn in_backward() -> bool {
+    BACKWARD.get() > 0
+}
+
+/// Runs `f` with a counter one higher, also when it panics.
+fn counted<R>(counter: &'static LocalKey<Cell<u32>>, f: impl FnOnce() -> R) -> R {
+    struct Lower(&'static LocalKey<Cell<u32>>);
+    impl Drop for Lower {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() - 1);
+        }
+    }
+    counter.set(counter.get() + 1);
+    let _lower = Lower(counter);
+    f()
 }
 
 /// Whether ops are recorded on this thread: outside [`no_grad`].
@@ -185,15 +213,7 @@ pub fn is_recording() -> bool {
 /// assert!(!no_grad(|| w.mul(&w)).needs_grad());
 /// ```
 pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
-    struct Resume;
-    impl Drop for Resume {
-        fn drop(&mut self) {
-            PAUSED.set(PAUSED.get() - 1);
-        }
-    }
-    PAUSED.set(PAUSED.get() + 1);
-    let _resume = Resume;
-    f()
+    counted(&PAUSED, f)
 }
 
 /// The gradients that [`Tensor::backward`] found, by the tensor they belong to.
@@ -223,7 +243,7 @@ pub(crate) fn backward(y: &Tensor, dy: Tensor) -> Gradients {
     let mut gradients = Gradients::default();
     let mut pending: BTreeMap<u64, (Node, Tensor)> = BTreeMap::new();
     let mut send = |grad: &Grad, dx: Tensor, pending: &mut BTreeMap<u64, (Node, Tensor)>| match grad {
-        Grad::None => {}
+        Grad::None | Grad::Stopped(_) => {}
         Grad::Leaf(id) => add(gradients.0.remove(id), dx, |sum| gradients.0.insert(*id, sum)),
         Grad::Node(node) => {
             let sum = pending.remove(&node.0.id).map(|(_, sum)| sum);
@@ -232,11 +252,21 @@ pub(crate) fn backward(y: &Tensor, dy: Tensor) -> Gradients {
     };
     send(y.grad_source(), dy, &mut pending);
     while let Some((_, (node, dy))) = pending.pop_last() {
-        let dx = node.0.op.backward(&node, &dy);
+        let dx = counted(&BACKWARD, || node.0.op.backward(&node, &dy));
+        let (op, inputs) = (node.0.op.name(), node.0.inputs.len());
+        assert!(
+            dx.len() == inputs,
+            "{op}: backward gives {} gradients, expected one for each of {inputs} inputs\n  \
+             help: the entry of an input without a gradient is None",
+            dx.len()
+        );
         for (input, dx) in node.0.inputs.iter().zip(dx) {
             if let (Some(dx), true) = (dx, input.grad.is_some()) {
+                if dx.shape().broadcast(&input.shape) != Ok(*dx.shape()) {
+                    let error = ShapeError::new("backward gives a gradient of another shape than its input's");
+                    panic!("{}", error.operand("x", &input.shape).operand("dx", dx.shape()).of(op));
+                }
                 let dx = dx.sum_to(&input.shape);
-                assert_eq!(dx.shape(), &input.shape, "{}: gradient and input differ in shape", node.0.op.name());
                 send(&input.grad, dx, &mut pending);
             }
         }

@@ -49,11 +49,13 @@ pub(crate) enum Grad {
     Leaf(u64),
     /// To the op that made it.
     Node(Node),
+    /// Nowhere: it depends on what wants gradients only through this op, which has none.
+    Stopped(&'static str),
 }
 
 impl Grad {
     pub(crate) fn is_some(&self) -> bool {
-        !matches!(self, Grad::None)
+        matches!(self, Grad::Leaf(_) | Grad::Node(_))
     }
 
     pub(crate) fn node(&self) -> Option<&Node> {
@@ -163,7 +165,7 @@ impl Tensor {
 
     /// The same data, constant to the tape.
     pub fn detach(&self) -> Tensor {
-        if self.needs_grad() { self.clone().with_grad(Grad::None) } else { self.clone() }
+        if matches!(self.0.grad, Grad::None) { self.clone() } else { self.clone().with_grad(Grad::None) }
     }
 
     pub(crate) fn with_grad(mut self, grad: Grad) -> Tensor {
@@ -182,7 +184,12 @@ impl Tensor {
 
     /// Gradients of this tensor (usually a loss, a single number) with respect to every [`Tensor::requires_grad`] leaf it
     /// depends on. A tensor of several elements is summed first.
+    ///
+    /// # Panics
+    /// When it depends on leaves only through an op without a gradient; the message names the op.
+    #[track_caller]
     pub fn backward(&self) -> Gradients {
+        self.check_reachable();
         tape::no_grad(|| tape::backward(self, self.ones_like()))
     }
 
@@ -190,18 +197,35 @@ impl Tensor {
     /// vector-Jacobian product.
     ///
     /// # Panics
-    /// When the shapes differ.
+    /// When the shapes differ; and as [`Tensor::backward`].
     #[track_caller]
     pub fn backward_with(&self, dy: &Tensor) -> Gradients {
+        self.check_reachable();
         assert_eq!(self.shape(), dy.shape(), "backward: dy must have the shape of the tensor");
         tape::no_grad(|| tape::backward(self, dy.detach()))
     }
 
     /// Gradients that are themselves recorded, so that they can be differentiated again. `None` for a tensor that this
     /// one does not depend on.
+    ///
+    /// # Panics
+    /// As [`Tensor::backward`].
+    #[track_caller]
     pub fn grad(&self, wrt: &[&Tensor]) -> Vec<Option<Tensor>> {
+        self.check_reachable();
         let gradients = tape::backward(self, self.ones_like());
         wrt.iter().map(|x| gradients.get(x).cloned()).collect()
+    }
+
+    #[track_caller]
+    fn check_reachable(&self) {
+        if let Grad::Stopped(op) = self.0.grad {
+            panic!(
+                "{op}: has no gradient, and this tensor depends on what wants one through it alone\n  y: {}\n  \
+                 help: a loss has to be made of differentiable ops; detach() says that none is wanted",
+                self.shape()
+            );
+        }
     }
 
     /// The ops that led here, to print.

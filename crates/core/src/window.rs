@@ -47,11 +47,6 @@ impl Axis {
     pub fn tap(&self, output: usize, tap: usize) -> Option<usize> {
         (output * self.stride + tap * self.dilation).checked_sub(self.before).filter(|&i| i < self.input)
     }
-
-    /// Positions that a window covers, its holes included.
-    pub fn extent(&self) -> usize {
-        (self.size - 1) * self.dilation + 1
-    }
 }
 
 /// A window over the `N` axes of an image: height and width, unless said otherwise.
@@ -98,7 +93,7 @@ impl<const N: usize> Window<N> {
         self.check(x, i)?;
         let name = axis_name::<N>(i);
         let (input, size, stride, dilation) = (x[i + 1], self.size[i], self.stride[i], self.dilation[i]);
-        let extent = (size - 1) * dilation + 1;
+        let extent = self.extent(i);
         let [before, after] = match self.padding {
             Padding::Valid => [0, 0],
             // An empty image has no positions, whatever the window.
@@ -125,7 +120,13 @@ impl<const N: usize> Window<N> {
         Ok(Axis { input, output, size, stride, dilation, before, after })
     }
 
-    /// Refuses what makes no window along axis `i`, or one past any image: below, nothing overflows.
+    /// Positions that a window covers along axis `i`, its holes included. The window is [checked](Window::check).
+    pub(crate) fn extent(&self, i: usize) -> usize {
+        (self.size[i] - 1) * self.dilation[i] + 1
+    }
+
+    /// Refuses what makes no window along axis `i`, or one past any image: below, nothing overflows, nor do the 32 bits that
+    /// kernels count in.
     pub(crate) fn check(&self, x: &Shape, i: usize) -> Result<(), ShapeError> {
         let (name, [size, stride, dilation]) = (axis_name::<N>(i), [self.size[i], self.stride[i], self.dilation[i]]);
         for (what, value) in [("size", size), ("stride", stride), ("dilation", dilation)] {
@@ -134,7 +135,8 @@ impl<const N: usize> Window<N> {
             }
         }
         let sides = if let Padding::Explicit(sides) = self.padding { sides[i] } else { [0, 0] };
-        if [size, stride, dilation, sides[0], sides[1]].iter().any(|&v| v > LIMIT) {
+        let numbers = [size, stride, dilation, sides[0], sides[1]];
+        if numbers.iter().any(|&v| v > LIMIT) || self.extent(i) > LIMIT {
             let problem =
                 format!("a window of {size} in steps of {stride}, dilation {dilation}, padding {sides:?} in {name}");
             return Err(ShapeError::new(problem + " is past any image").operand("x", x));
@@ -151,13 +153,15 @@ pub(crate) fn axis_name<const N: usize>(i: usize) -> &'static str {
     if N == 1 { "length" } else { ["depth", "height", "width"][i + 3 - N] }
 }
 
+/// How messages name the axes of images with `N` axes.
+pub(crate) const IMAGE_AXES: [&str; 4] = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"];
+
 /// Refuses what is no batch of images with `N` axes.
 pub(crate) fn check_rank<const N: usize>(x: &Shape) -> Result<(), ShapeError> {
     if x.rank() == N + 2 {
         return Ok(());
     }
-    let axes = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"][N];
-    let problem = format!("input has {} axes, expected {}: {axes}", x.rank(), N + 2);
+    let problem = format!("input has {} axes, expected {}: {}", x.rank(), N + 2, IMAGE_AXES[N]);
     Err(ShapeError::new(problem).operand("x", x).help("add missing axes with `unsqueeze` or `reshape`"))
 }
 

@@ -142,9 +142,7 @@ impl CategoricalCrossentropy {
         self.from_logits = true;
         self
     }
-}
 
-impl CategoricalCrossentropy {
     /// Spreads this part of each row, from 0 to 1, evenly over all classes: `y * (1 - part) + part / classes`.
     ///
     /// # Panics
@@ -221,9 +219,7 @@ impl BinaryCrossentropy {
         self.from_logits = true;
         self
     }
-}
 
-impl BinaryCrossentropy {
     /// Moves each label by this part, from 0 to 1, towards one half: `y * (1 - part) + part / 2`.
     ///
     /// # Panics

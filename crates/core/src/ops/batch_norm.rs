@@ -376,7 +376,7 @@ impl Tensor {
     /// or anything that broadcasts to the input.
     ///
     /// # Panics
-    /// When the shapes don't broadcast.
+    /// When one of them does not broadcast to the input, or epsilon is negative.
     #[track_caller]
     pub fn batch_norm_inference(
         &self,
@@ -386,6 +386,10 @@ impl Tensor {
         variance: &Tensor,
         epsilon: f32,
     ) -> Tensor {
+        fits("batch_norm_inference", norm::check(self, epsilon));
+        let parameters = [("gamma", gamma), ("beta", beta), ("mean", mean), ("variance", variance)];
+        let parameters = parameters.map(|(name, t)| (name, Some(t)));
+        fits("batch_norm_inference", norm::check_broadcast(self, "(C)", &parameters));
         // Statistics are folded into one factor and one term first: two operations an element are left.
         let scale = gamma.div(&variance.affine(1.0, epsilon).sqrt());
         self.mul(&scale).add(&beta.sub(&mean.mul(&scale)))

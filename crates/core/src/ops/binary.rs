@@ -5,15 +5,15 @@
 
 use std::ops;
 
-use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::BINARY;
 
+use super::broadcast;
 use super::compare::types_differ;
 use super::integer::{Integer, integers};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::broadcast::map2;
 use crate::dtype::DType;
-use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::gpu::{Kernel, Stream};
 use crate::op::{CpuView, CpuViewMut, GpuView, Op, Saves, apply};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
@@ -121,21 +121,9 @@ pub(super) static INFO: OpInfo = OpInfo {
             let ops = 0..TABLE.len() as u32;
             ops.flat_map(|op| [0, 1, 2, 3, 4, 8].map(|rank| vec![("OP", op), ("RANK", rank)])).collect()
         },
-        params_bytes: size_of::<Params>(),
+        params_bytes: size_of::<broadcast::Params>(),
     }],
 };
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    len: u32,
-    lhs_offset: u32,
-    rhs_offset: u32,
-    pad: u32,
-    shape: [u32; 8],
-    lhs: [u32; 8],
-    rhs: [u32; 8],
-}
 
 impl Binary {
     fn row(self) -> &'static Function {
@@ -167,33 +155,15 @@ impl Op for Binary {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let shape = y[0].shape();
-        let [l, r] = Layout::merge_axes([x[0].layout.broadcast_to(shape), x[1].layout.broadcast_to(shape)]);
-        let params = Params {
-            len: y[0].len(),
-            lhs_offset: l.offset as u32,
-            rhs_offset: r.offset as u32,
-            pad: 0,
-            shape: super::copy::words(l.shape.dims(), 1),
-            lhs: super::copy::words(&l.strides, 0),
-            rhs: super::copy::words(&r.strides, 0),
-        };
+        let [l, r] = broadcast::merged(x, &y[0]);
         // One axis, stepped through by fours: each operand is whole and aligned, or one repeated element.
         let fours = |l: &Layout| l.strides[0] == 0 || (l.strides[0] == 1 && l.offset.is_multiple_of(4));
         let simple = l.shape.rank() <= 1 && fours(&l) && fours(&r);
         let (rank, threads) =
             if simple { (0, y[0].len().div_ceil(4)) } else { (super::copy::kernel_rank(&l.shape), y[0].len()) };
-        gpu.dispatch(Dispatch {
-            kernel: Kernel {
-                shader: &BINARY,
-                entry: "binary_forward",
-                constants: &[("OP", *self as u32), ("RANK", rank)],
-            },
-            inputs: &[x[0].buffer, x[1].buffer],
-            outputs: &[y[0].buffer],
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(threads.into(), 64),
-        });
+        let constants = &[("OP", *self as u32), ("RANK", rank)];
+        let kernel = Kernel { shader: &BINARY, entry: "binary_forward", constants };
+        broadcast::launch(gpu, kernel, (x, &y[0]), [l, r], (0, threads));
     }
 
     fn saves(&self) -> Saves {

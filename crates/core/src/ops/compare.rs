@@ -4,14 +4,14 @@
 //! Numbers are compared as integers: a float's bits, with the negative ones turned round, are in the order of the floats. So
 //! the result is exact on every driver, also where one flushes subnormal numbers to 0. Nothing equals NaN.
 
-use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::COMPARE;
 
-use super::copy::{RANKS, kernel_rank, words};
+use super::broadcast;
+use super::copy::{RANKS, kernel_rank};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::broadcast::map2;
 use crate::dtype::DType;
-use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::gpu::{Kernel, Stream};
 use crate::op::{CpuView, CpuViewMut, GpuView, Op, apply};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
@@ -29,9 +29,12 @@ enum Condition {
     And,
     Or,
     Xor,
+    Not,
     IsNan,
     IsPositiveInfinity,
     IsNegativeInfinity,
+    IsInfinite,
+    IsFinite,
 }
 
 use Condition::*;
@@ -47,30 +50,21 @@ pub(super) static INFO: OpInfo = OpInfo {
         "logical_and",
         "logical_or",
         "logical_xor",
+        "logical_not",
         "is_nan",
         "is_positive_infinity",
         "is_negative_infinity",
+        "is_inf",
+        "is_finite",
     ],
     differentiable: false,
     kernels: &[KernelInfo {
         shader: &COMPARE,
         entries: &["compare_forward"],
         headers: || (0..4).flat_map(|kind| RANKS.map(|rank| vec![("KIND", kind), ("RANK", rank)])).collect(),
-        params_bytes: size_of::<Params>(),
+        params_bytes: size_of::<broadcast::Params>(),
     }],
 };
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    len: u32,
-    lhs_offset: u32,
-    rhs_offset: u32,
-    op: u32,
-    shape: [u32; 8],
-    lhs: [u32; 8],
-    rhs: [u32; 8],
-}
 
 impl Condition {
     fn of<T: PartialOrd>(self, a: &T, b: &T) -> bool {
@@ -90,6 +84,8 @@ impl Condition {
             IsNan => a.is_nan(),
             IsPositiveInfinity => *a == f32::INFINITY,
             IsNegativeInfinity => *a == f32::NEG_INFINITY,
+            IsInfinite => a.is_infinite(),
+            IsFinite => a.is_finite(),
             _ => self.of(a, b),
         }
     }
@@ -99,6 +95,7 @@ impl Condition {
             And => a & b != 0,
             Or => a | b != 0,
             Xor => a ^ b != 0,
+            Not => *a == 0,
             _ => self.of(a, b),
         }
     }
@@ -115,8 +112,8 @@ impl Op for Condition {
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
         let wanted = match self {
-            And | Or | Xor => Some(DType::Bool),
-            IsNan | IsPositiveInfinity | IsNegativeInfinity => Some(DType::F32),
+            And | Or | Xor | Not => Some(DType::Bool),
+            IsNan | IsPositiveInfinity | IsNegativeInfinity | IsInfinite | IsFinite => Some(DType::F32),
             _ => None,
         };
         match wanted.and_then(|wanted| x.iter().position(|&d| d != wanted).map(|i| (i, wanted))) {
@@ -152,34 +149,16 @@ impl Op for Condition {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let shape = y[0].shape();
-        let [l, r] = Layout::merge_axes([x[0].layout.broadcast_to(shape), x[1].layout.broadcast_to(shape)]);
+        let [l, r] = broadcast::merged(x, &y[0]);
         let kind = match x[0].dtype {
             DType::F32 => 0,
             DType::I32 => 1,
             DType::U32 => 2,
             DType::U8 | DType::Bool => 3,
         };
-        let params = Params {
-            len: y[0].len(),
-            lhs_offset: l.offset as u32,
-            rhs_offset: r.offset as u32,
-            op: *self as u32,
-            shape: words(l.shape.dims(), 1),
-            lhs: words(&l.strides, 0),
-            rhs: words(&r.strides, 0),
-        };
-        gpu.dispatch(Dispatch {
-            kernel: Kernel {
-                shader: &COMPARE,
-                entry: "compare_forward",
-                constants: &[("KIND", kind), ("RANK", kernel_rank(&l.shape))],
-            },
-            inputs: &[x[0].buffer, x[1].buffer],
-            outputs: &[y[0].buffer],
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(y[0].len().div_ceil(4).into(), 64),
-        });
+        let constants = &[("KIND", kind), ("RANK", kernel_rank(&l.shape))];
+        let kernel = Kernel { shader: &COMPARE, entry: "compare_forward", constants };
+        broadcast::launch(gpu, kernel, (x, &y[0]), [l, r], (*self as u32, y[0].len().div_ceil(4)));
     }
 
     fn differentiable(&self) -> bool {
@@ -263,7 +242,7 @@ impl Tensor {
     /// Where the condition does not hold.
     #[track_caller]
     pub fn logical_not(&self) -> Tensor {
-        apply(Xor, &[self, &Tensor::new(&[true], [], self.device())])
+        apply(Not, &[self, self])
     }
 
     /// Where an element is NaN.
@@ -275,7 +254,7 @@ impl Tensor {
     /// Where an element is infinity of either sign.
     #[track_caller]
     pub fn is_inf(&self) -> Tensor {
-        self.is_positive_infinity().logical_or(&self.is_negative_infinity())
+        apply(IsInfinite, &[self, self])
     }
 
     /// Where an element is plus infinity.
@@ -293,6 +272,6 @@ impl Tensor {
     /// Where an element is neither NaN nor infinity.
     #[track_caller]
     pub fn is_finite(&self) -> Tensor {
-        self.is_nan().logical_or(&self.is_inf()).logical_not()
+        apply(IsFinite, &[self, self])
     }
 }

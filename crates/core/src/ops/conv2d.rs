@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::conv2d_gpu as kernels;
-use super::gemm::{check_epilogue, finish_block};
+use super::gemm::{check_epilogue, finish_block, finish_tensor};
 use crate::cpu::gemm::{Mat, gemm};
 use crate::cpu::im2col::Columns;
 use crate::gpu::Stream;
@@ -188,8 +188,10 @@ fn meetings_with_zeros(g: &Geometry, w: &[f32]) -> Vec<usize> {
     };
     let (of_group, width) = (g.c / g.groups, g.o / g.groups);
     let mut places = Vec::new();
-    for (at, _) in w.iter().enumerate().filter(|(_, w)| !w.is_finite()) {
-        let (row, group) = (at / g.o, at % g.o / width);
+    // A tap's weights of one input channel, for all output channels of its group: each place is found once.
+    let weights = w.chunks(width.max(1)).enumerate();
+    for (at, _) in weights.filter(|(_, weights)| weights.iter().any(|w| !w.is_finite())) {
+        let (row, group) = (at / g.groups, at % g.groups);
         let (tap, channel) = (row / of_group, group * of_group + row % of_group);
         for y in 0..g.h.input {
             let zero = meets(&g.h, y, tap / g.w.size);
@@ -358,9 +360,7 @@ impl Tensor {
         match bias {
             // Empty sums leave only bias and activation, which no product then runs.
             _ if w.shape()[2] == 0 => {
-                let y = apply(Conv2d(plain(options)), &[self, w]);
-                let y = bias.map_or(y.clone(), |bias| y.add(bias));
-                options.activation.map_or(y.clone(), |activation| y.unary(activation))
+                finish_tensor(apply(Conv2d(plain(options)), &[self, w]), bias, options.activation)
             }
             Some(bias) => apply(Conv2d(*options), &[self, w, bias]),
             None => apply(Conv2d(*options), &[self, w]),

@@ -2,7 +2,7 @@
 
 use super::unary::Unary;
 use crate::shape::{Shape, ShapeError};
-use crate::window::{Axis, Padding, Window, check_rank};
+use crate::window::{Axis, IMAGE_AXES, Padding, Window, check_rank};
 
 /// How a convolution runs on a GPU. The results agree to rounding; [`ConvAlgorithm::Auto`] picks by a fixed rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,9 +56,7 @@ impl<const N: usize> Default for ConvOptions<N> {
 }
 
 /// How messages name the axes of kernels.
-pub(super) const KERNEL_AXES: [&str; 4] =
-    ["", "(K, C/groups, O)", "(KH, KW, C/groups, O)", "(KD, KH, KW, C/groups, O)"];
-const IMAGE_AXES: [&str; 4] = ["", "(N, L, C)", "(N, H, W, C)", "(N, D, H, W, C)"];
+const KERNEL_AXES: [&str; 4] = ["", "(K, C/groups, O)", "(KH, KW, C/groups, O)", "(KD, KH, KW, C/groups, O)"];
 
 /// The windows of kernels `w` over images `x`, of whose channels everything is checked too.
 pub(super) fn windows<const N: usize>(x: &Shape, w: &Shape, options: &ConvOptions<N>) -> Result<[Axis; N], ShapeError> {
@@ -87,16 +85,10 @@ pub(super) fn windows<const N: usize>(x: &Shape, w: &Shape, options: &ConvOption
     output_shape(x, axes.map(|a| a.output), o).map(|_| axes)
 }
 
-/// The shape of an output with `channels` channels; an error where its elements can't be counted.
+/// The shape of an output with `channels` channels; an error where no memory could hold it.
 pub(super) fn output_shape<const N: usize>(x: &Shape, sizes: [usize; N], channels: usize) -> Result<Shape, ShapeError> {
     let dims = [&[x[0]], &sizes[..], &[channels]].concat();
-    match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
-        Some(_) => Ok(Shape::new(&dims)),
-        None => {
-            let problem = format!("an output of {dims:?} has more elements than a {}-bit count can hold", usize::BITS);
-            Err(ShapeError::new(problem).operand("x", x))
-        }
-    }
+    Shape::try_new(&dims).map_err(|error| error.operand("x", x))
 }
 
 /// The shape of a convolution's output, `(N, .., O)`, for images `(N, .., C)` and kernels `(.., C/groups, O)`.

@@ -10,7 +10,7 @@
 use super::conv_options::{Conv2dOptions, ConvAlgorithm, output_shape};
 use super::conv2d::DataGradient;
 use super::copy::place;
-use super::gemm::check_epilogue;
+use super::gemm::{check_epilogue, finish_tensor};
 use super::unary::Unary;
 use crate::op::{apply, fits};
 use crate::shape::{MAX_RANK, Shape, ShapeError};
@@ -153,7 +153,9 @@ impl<const N: usize> ConvTransposeOptions<N> {
             Padding::SameLower => (surplus.max(0) + 1) / 2,
         };
         match (usize::try_from(full), usize::try_from(output), usize::try_from(cut)) {
-            (Ok(full), Ok(output), Ok(cut)) if full < usize::MAX / 2 && full.saturating_sub(output + cut) <= LIMIT => {
+            (Ok(full), Ok(output), Ok(cut))
+                if full < usize::MAX / 2 && cut.max(full.saturating_sub(output + cut)) <= LIMIT =>
+            {
                 Ok(Spread { full, cut, output, stride, dilation, size })
             }
             _ => Err(error(format!("an output of {output} in {name} is past any image"))),
@@ -181,12 +183,6 @@ pub fn conv_transpose_shape<const N: usize>(
     resolve(x, w, options).map(|(_, y)| y)
 }
 
-/// Bias and activation of a result.
-fn finish(y: Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
-    let y = bias.map_or(y.clone(), |bias| y.add(bias));
-    activation.map_or(y.clone(), |activation| y.unary(activation))
-}
-
 impl Tensor {
     /// Convolves images `(N, H, W, C)` backwards with kernels `(KH, KW, O/groups, C)`, adds `bias (O)` and applies the
     /// activation: `(N, OH, OW, O)`. Keras's `Conv2DTranspose`; PyTorch's and ONNX's with the axes in another order.
@@ -207,7 +203,7 @@ impl Tensor {
     pub fn conv_transpose2d(&self, w: &Tensor, bias: Option<&Tensor>, options: &ConvTranspose2dOptions) -> Tensor {
         let ([h, width], y) = fits("conv_transpose2d", resolve(self.shape(), w.shape(), options));
         check_epilogue("conv_transpose2d", y[3], bias, options.activation);
-        finish(self.spread([h, width], &y, w, options.groups), bias, options.activation)
+        finish_tensor(self.spread([h, width], &y, w, options.groups), bias, options.activation)
     }
 
     /// The transposed convolution over axes that are resolved already.
@@ -247,7 +243,7 @@ impl Tensor {
         let height = Spread { full: 1, cut: 0, output: 1, stride: 1, dilation: 1, size: 1 };
         let images = Shape::from([y[0], 1, y[1], y[2]]);
         let y = self.unsqueeze(1).spread([height, length], &images, &w.unsqueeze(0), options.groups).squeeze(1);
-        finish(y, bias, options.activation)
+        finish_tensor(y, bias, options.activation)
     }
 
     /// [`Tensor::conv_transpose2d`] over volumes `(N, D, H, W, C)` with kernels `(KD, KH, KW, O/groups, C)`:
@@ -263,7 +259,7 @@ impl Tensor {
         let [kd, kh, kw, of_group, c] = w.shape()[..] else { unreachable!("five axes were checked") };
         let [_, d, ih, iw, _] = self.shape()[..] else { unreachable!("five axes were checked") };
         if d == 0 {
-            return finish(Tensor::zeros(y, self.device()), bias, options.activation);
+            return finish_tensor(Tensor::zeros(y, self.device()), bias, options.activation);
         }
 
         // All taps of the depth at once, as channels: (N, D, OH, OW, groups, KD, O/groups).
@@ -285,6 +281,6 @@ impl Tensor {
         let reached = sum.slice_axis(1, depth.cut.min(end)..end);
         let missing = od - reached.shape()[1];
         let y = if missing == 0 { reached } else { reached.pad(&[(0, 0), (0, missing)], 0.0) };
-        finish(y, bias, options.activation)
+        finish_tensor(y, bias, options.activation)
     }
 }

@@ -171,7 +171,10 @@ impl Op for CrossEntropy {
             let weight = match self.0 {
                 Labels::Classes if class_of(labels, row) < n => 1.0,
                 Labels::Classes => f32::NAN,
-                Labels::Targets => labels.slice::<f32>()[row * n..][..n].iter().sum(),
+                Labels::Targets => {
+                    let targets = &labels.slice::<f32>()[row * n..][..n];
+                    targets.iter().map(|t| f64::from(*t)).sum::<f64>() as f32
+                }
             };
             stats.copy_from_slice(&[top, sum.ln() as f32, weight]);
         });
@@ -185,7 +188,8 @@ impl Op for CrossEntropy {
                 Labels::Targets => {
                     let targets = &labels.slice::<f32>()[row * n..][..n];
                     // A class of target 0 adds nothing, though its logit be minus infinity.
-                    x.iter().zip(targets).filter(|(_, t)| **t != 0.0).map(|(v, t)| t * nll(v)).sum()
+                    let terms = x.iter().zip(targets).filter(|(_, t)| **t != 0.0);
+                    terms.map(|(v, t)| f64::from(*t) * f64::from(nll(v))).sum::<f64>() as f32
                 }
             }
         });

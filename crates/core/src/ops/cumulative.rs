@@ -13,7 +13,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::CUMULATIVE;
 
-use super::movement::axis_of;
+use super::movement::{around, axis_of};
 use super::reduce::{dims, in_words};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
@@ -277,8 +277,7 @@ impl Op for Cumulative {
 fn along(x: &Tensor, axis: isize, kind: Kind, options: ScanOptions) -> Tensor {
     let op = Cumulative { kind, options };
     let axis = axis_of(op.name(), x, axis);
-    let (outer, inner) = (x.shape()[..axis].iter().product(), x.shape()[axis + 1..].iter().product());
-    apply(op, &[&in_words(x).reshape([outer, x.shape()[axis], inner])]).reshape(x.shape())
+    apply(op, &[&in_words(x).reshape(around(x.shape(), axis))]).reshape(x.shape())
 }
 
 impl Tensor {

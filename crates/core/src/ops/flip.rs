@@ -188,8 +188,7 @@ impl Tensor {
             let (lowest, count) = range.resolve(len);
             let step = range.step.unsigned_abs();
             let end = if count == 0 { lowest } else { lowest + (count - 1) * step + 1 };
-            // Of one element any step will do, and a large one would overflow a stride.
-            steps.push((lowest..end, if count > 1 { step } else { 1 }));
+            steps.push((lowest..end, step));
         }
         let backwards = (0..ranges.len()).filter(|&a| ranges[a].step < 0).map(|a| a as isize);
         self.slice_steps(&steps).flip(&backwards.collect::<Vec<_>>())

@@ -68,12 +68,12 @@ fn launch(
 
 /// The shape of `x[index]`: the index's length in place of the first axis.
 fn infer(x: &Shape, index: &Shape) -> Result<Shape, ShapeError> {
-    let problem = match (x.rank(), index.rank()) {
-        (0, _) => "a scalar has no rows".to_string(),
-        (_, 1) => return Ok(x.with(0, index[0])),
-        (_, rank) => format!("the index has {rank} axes, expected 1"),
+    let shape = match (x.rank(), index.rank()) {
+        (0, _) => Err(ShapeError::new("a scalar has no rows")),
+        (_, 1) => Shape::try_new(&[index, &x[1..]].concat()),
+        (_, rank) => Err(ShapeError::new(format!("the index has {rank} axes, expected 1"))),
     };
-    Err(ShapeError::new(problem).operand("x", x).operand("index", index))
+    shape.map_err(|error| error.operand("x", x).operand("index", index))
 }
 
 fn index_dtype(index: DType) -> Result<(), ShapeError> {
@@ -296,7 +296,7 @@ impl Op for OneHot {
         if x[0].rank() == crate::MAX_RANK {
             return Err(ShapeError::new("there is no room for one more axis").operand("labels", x[0]));
         }
-        Ok(Shape::new(&[x[0].dims(), &[self.classes]].concat()))
+        Shape::try_new(&[x[0].dims(), &[self.classes]].concat()).map_err(|error| error.operand("labels", x[0]))
     }
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {

@@ -9,7 +9,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::GATHER_AXIS;
 
-use super::movement::{axis_of, refuse};
+use super::movement::{around, axis_of, refuse};
 use super::scatter::scatter_sum;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
@@ -155,13 +155,9 @@ pub(super) fn gather_or_zero(x: &Tensor, index: &Tensor) -> Tensor {
 }
 
 /// The same; an index outside gives NaN.
+#[track_caller]
 pub(super) fn gather_or_nan(x: &Tensor, index: &Tensor) -> Tensor {
     apply(GatherAxis { nan: true }, &[x, index])
-}
-
-/// Axes before `axis` as one, that axis, and those behind it as one.
-pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
-    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
 }
 
 /// Checks the index of an op that has one for each element: its type, its rank, and no axis longer than that of `x`.
@@ -185,6 +181,7 @@ pub(super) fn check_full_index(op: &str, x: &Tensor, axis: usize, index: &Tensor
 }
 
 /// `x` cut to the lengths of `of`, except along `axis`.
+#[track_caller]
 pub(super) fn cut_to(x: &Tensor, of: &Shape, axis: Option<usize>) -> Tensor {
     let ranges: Vec<_> = (0..x.rank()).map(|a| 0..if Some(a) == axis { x.shape()[a] } else { of[a] }).collect();
     if ranges.iter().zip(x.shape().iter()).all(|(r, &len)| r.end == len) { x.clone() } else { x.slice(&ranges) }

@@ -331,6 +331,18 @@ pub(super) fn check_epilogue(op: &str, n: usize, bias: Option<&Tensor>, activati
     );
 }
 
+/// Bias and activation as tensor algebra, for results that no product's epilogue finishes.
+#[track_caller]
+pub(super) fn finish_tensor(mut y: Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
+    if let Some(bias) = bias {
+        y = y.add(bias);
+    }
+    match activation {
+        Some(activation) => y.unary(activation),
+        None => y,
+    }
+}
+
 /// The CPU's form of the epilogue, over rows of `n` columns.
 pub(super) fn finish_rows(y: &mut [f32], n: usize, bias: Option<&[f32]>, activation: Option<Unary>) {
     if n == 0 || (bias.is_none() && activation.is_none()) {

@@ -3,15 +3,15 @@
 //! Results wrap, as two's complement does. A quotient by 0 is 0, and so is a remainder, as in numpy; a power with a
 //! negative exponent is 0 unless the base is 1 or -1. Bytes are calculated in 32 bits and wrap to 8.
 
-use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::INTEGER;
 
+use super::broadcast;
 use super::compare::types_differ;
-use super::copy::{RANKS, kernel_rank, words};
+use super::copy::{RANKS, kernel_rank};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::broadcast::map2;
 use crate::dtype::DType;
-use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::gpu::{Kernel, Stream};
 use crate::op::{CpuView, CpuViewMut, GpuView, Op, apply, fits};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
@@ -60,21 +60,9 @@ pub(super) static INFO: OpInfo = OpInfo {
         shader: &INTEGER,
         entries: &["integer_forward"],
         headers: || (0..2).flat_map(|signed| RANKS.map(|rank| vec![("SIGNED", signed), ("RANK", rank)])).collect(),
-        params_bytes: size_of::<Params>(),
+        params_bytes: size_of::<broadcast::Params>(),
     }],
 };
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    len: u32,
-    lhs_offset: u32,
-    rhs_offset: u32,
-    op: u32,
-    shape: [u32; 8],
-    lhs: [u32; 8],
-    rhs: [u32; 8],
-}
 
 impl Integer {
     fn signed(self, a: i32, b: i32) -> i32 {
@@ -161,29 +149,11 @@ impl Op for Integer {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let shape = y[0].shape();
-        let [l, r] = Layout::merge_axes([x[0].layout.broadcast_to(shape), x[1].layout.broadcast_to(shape)]);
-        let params = Params {
-            len: y[0].len(),
-            lhs_offset: l.offset as u32,
-            rhs_offset: r.offset as u32,
-            op: *self as u32,
-            shape: words(l.shape.dims(), 1),
-            lhs: words(&l.strides, 0),
-            rhs: words(&r.strides, 0),
-        };
+        let [l, r] = broadcast::merged(x, &y[0]);
         let signed = u32::from(x[0].dtype == DType::I32);
-        gpu.dispatch(Dispatch {
-            kernel: Kernel {
-                shader: &INTEGER,
-                entry: "integer_forward",
-                constants: &[("SIGNED", signed), ("RANK", kernel_rank(&l.shape))],
-            },
-            inputs: &[x[0].buffer, x[1].buffer],
-            outputs: &[y[0].buffer],
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(y[0].len().into(), 64),
-        });
+        let constants = &[("SIGNED", signed), ("RANK", kernel_rank(&l.shape))];
+        let kernel = Kernel { shader: &INTEGER, entry: "integer_forward", constants };
+        broadcast::launch(gpu, kernel, (x, &y[0]), [l, r], (*self as u32, y[0].len()));
     }
 
     fn differentiable(&self) -> bool {

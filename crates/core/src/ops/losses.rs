@@ -12,6 +12,7 @@
 //!
 //! All are tensor algebra. Losses of classes are in `cross_entropy.rs` and `nll_loss.rs`.
 
+use super::norm::check_broadcast;
 use crate::dtype::DType;
 use crate::op::fits;
 use crate::shape::{Shape, ShapeError};
@@ -157,18 +158,13 @@ impl Tensor {
     #[track_caller]
     pub fn bce_with_logits_loss(&self, target: &Tensor, pos_weight: Option<&Tensor>, reduction: Reduction) -> Tensor {
         fits("bce_with_logits_loss", check(self, target));
-        if let Some(w) = pos_weight
-            && self.shape().broadcast(w.shape()) != Ok(*self.shape())
-        {
-            let error = ShapeError::new("pos_weight does not broadcast to the input");
-            let error = error.operand("x", self.shape()).operand("pos_weight", w.shape());
-            panic!("{}", error.of("bce_with_logits_loss"));
-        }
+        fits("bce_with_logits_loss", check_broadcast(self, "(C)", &[("pos_weight", pos_weight)]));
         let yes = target.mul(&self.neg().softplus());
         let yes = pos_weight.map_or(yes.clone(), |w| yes.mul(w));
         let no = target.affine(-1.0, 1.0).mul(&self.softplus());
         reduced(yes.add(&no), reduction)
     }
+
     /// The divergence of a target distribution from this one, which is given as log-probabilities: `t * (log t - x)`, which
     /// is 0 where `t` is (Kullback and Leibler 1951). The mean is over all elements, as PyTorch's; for that of the
     /// distributions, sum over the last axis and take the mean of the rest.

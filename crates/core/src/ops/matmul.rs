@@ -165,11 +165,8 @@ fn product_shape(a: &Shape, b: &Shape) -> Result<(Shape, Shape), ShapeError> {
         batch.map_err(|_| ShapeError::new("batch axes do not broadcast").operand("lhs", a).operand("rhs", b))?;
     let matrix = [&a[ra.saturating_sub(2)..ra - 1], &b[inner + 1..]].concat();
     let y = [batch.dims(), &matrix].concat();
-    if y.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none() {
-        let problem = format!("a product of {y:?} has more elements than a {}-bit count can hold", usize::BITS);
-        return Err(ShapeError::new(problem).operand("lhs", a).operand("rhs", b));
-    }
-    Ok((batch, Shape::new(&y)))
+    let y = Shape::try_new(&y).map_err(|error| error.operand("lhs", a).operand("rhs", b))?;
+    Ok((batch, y))
 }
 
 /// What [`Tensor::gemm`] does besides the product. Defaults are 1 and no transposition.
@@ -191,7 +188,13 @@ impl Default for GemmOptions {
     }
 }
 
+#[track_caller]
+fn scaled(x: &Tensor, by: f32) -> Tensor {
+    if by == 1.0 { x.clone() } else { x.affine(by, 0.0) }
+}
+
 /// Brings the batch axes of an operand to one, of length 1 where it is the same for the whole batch.
+#[track_caller]
 fn one_batch_axis(x: &Tensor, batch: &Shape) -> Tensor {
     let (outer, matrix) = x.shape().split_at(x.rank() - 2);
     if outer.iter().all(|&len| len == 1) {
@@ -255,13 +258,14 @@ impl Tensor {
             let error = ShapeError::new(format!("c does not broadcast to {y}")).operand("c", c.shape());
             fits::<()>("gemm", Err(error));
         }
-        let scaled = |x: &Tensor, by: f32| if by == 1.0 { x.clone() } else { x.affine(by, 0.0) };
-        let c = c.filter(|_| options.beta != 0.0).map(|c| scaled(c, options.beta));
-        match c {
-            Some(c) if options.alpha == 1.0 && c.shape()[..] == y[1..] => a.product(&b, Some(&c), None),
-            Some(c) => scaled(&a.matmul(&b), options.alpha).add(&c),
-            None => scaled(&a.matmul(&b), options.alpha),
+        let Some(c) = c.filter(|_| options.beta != 0.0) else {
+            return scaled(&a.matmul(&b), options.alpha);
+        };
+        let c = scaled(c, options.beta);
+        if options.alpha == 1.0 && c.shape()[..] == y[1..] {
+            return a.product(&b, Some(&c), None);
         }
+        scaled(&a.matmul(&b), options.alpha).add(&c)
     }
 
     /// A dense layer: `act(x w + bias)` in one kernel. Shapes `x (.., in)`, `w (in, out)`, `bias (out)`.
@@ -303,9 +307,7 @@ impl Tensor {
         match bias {
             // Empty sums leave only the epilogue, which no product then runs.
             _ if a.shape()[2] == 0 => {
-                let y = apply(MatMul { activation: None }, &[&a, &w]);
-                let y = bias.map_or(y.clone(), |bias| y.add(bias));
-                activation.map_or(y.clone(), |activation| y.unary(activation))
+                gemm::finish_tensor(apply(MatMul { activation: None }, &[&a, &w]), bias, activation)
             }
             Some(bias) => apply(MatMul { activation }, &[&a, &w, bias]),
             None => apply(MatMul { activation }, &[&a, &w]),

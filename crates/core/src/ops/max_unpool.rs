@@ -230,7 +230,7 @@ fn size_before<const N: usize>(x: &Shape, window: &Window<N>, i: usize) -> Resul
             return Err(ShapeError::new(problem).operand("x", x).help("give the output size"));
         }
     };
-    let (name, extent) = (axis_name::<N>(i), (window.size[i] - 1) * window.dilation[i] + 1);
+    let (name, extent) = (axis_name::<N>(i), window.extent(i));
     let padded = x[i + 1].saturating_sub(1) * window.stride[i] + extent;
     padded.checked_sub(sides[0] + sides[1]).ok_or_else(|| {
         let problem = format!("padding {sides:?} in {name} is more than the {padded} positions of all windows");

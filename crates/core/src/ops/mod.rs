@@ -5,6 +5,7 @@ mod axes;
 pub mod batch_norm;
 pub mod binary;
 pub mod blocks;
+mod broadcast;
 mod cast;
 mod compare;
 mod conv2d;

@@ -217,7 +217,9 @@ impl Tensor {
                 range.start <= range.end && range.end <= shape[axis] && *by > 0,
                 "slice: {range:?} in steps of {by} is outside axis {axis} of shape {shape}"
             );
-            (start[axis], step[axis], dims[axis]) = (range.start, *by, range.len().div_ceil(*by));
+            (start[axis], dims[axis]) = (range.start, range.len().div_ceil(*by));
+            // Of one element any step will do, and a large one would overflow a stride.
+            step[axis] = if dims[axis] > 1 { *by } else { 1 };
         }
         apply(View::Slice { start, len: Shape::new(&dims), step }, &[self])
     }
@@ -244,4 +246,9 @@ pub(super) fn refuse(op: &str, error: ShapeError) -> ! {
 #[track_caller]
 pub(super) fn axis_of(op: &str, x: &Tensor, axis: isize) -> usize {
     fits(op, x.shape().axis(axis))
+}
+
+/// Axes before `axis` as one, that axis, and those behind it as one.
+pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
+    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
 }

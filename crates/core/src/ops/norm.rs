@@ -12,6 +12,7 @@
 //! two passes: the mean of squares minus the square of the mean would lose all digits of a small spread around a large
 //! mean. Local response normalisation is in `local_response_norm.rs`, batch normalisation in `batch_norm.rs`.
 
+use super::axes::named_axes;
 use super::movement::axis_of;
 use crate::dtype::DType;
 use crate::op::fits;
@@ -69,17 +70,25 @@ fn scaled(x: Tensor, gamma: Option<&Tensor>, beta: Option<&Tensor>) -> Tensor {
     beta.map_or(x.clone(), |beta| x.add(beta))
 }
 
-/// Refuses a gamma or beta that does not broadcast to `x`, or is wider.
-fn check_broadcast(x: &Tensor, parameters: &[(&str, Option<&Tensor>)]) -> Result<(), ShapeError> {
+/// The usual shape of layer normalisation's parameters.
+const NORMALISED: &str = "of the normalised axes";
+
+/// Refuses a parameter that is not `f32`, does not broadcast to `x`, or is wider. `usual` is the shape that parameters
+/// usually have.
+pub(super) fn check_broadcast(
+    x: &Tensor,
+    usual: &str,
+    parameters: &[(&str, Option<&Tensor>)],
+) -> Result<(), ShapeError> {
     for (name, parameter) in parameters {
-        if let Some(t) = parameter
-            && x.shape().broadcast(t.shape()) != Ok(*x.shape())
-        {
-            let problem = format!("{name} does not broadcast to the input");
-            return Err(ShapeError::new(problem)
-                .operand("x", x.shape())
-                .operand(name, t.shape())
-                .help(format!("{name} usually has the shape of the normalised axes")));
+        let Some(t) = parameter else { continue };
+        let error = |problem: String| ShapeError::new(problem).operand("x", x.shape()).operand(name, t.shape());
+        if t.dtype() != DType::F32 {
+            return Err(error(format!("{name} is {}, expected f32", t.dtype())));
+        }
+        if x.shape().broadcast(t.shape()) != Ok(*x.shape()) {
+            let error = error(format!("{name} does not broadcast to the input"));
+            return Err(error.help(format!("{name} usually has the shape {usual}")));
         }
     }
     Ok(())
@@ -98,14 +107,14 @@ fn check_channels(
     }
     let c = x.shape()[rank - 1];
     for (name, parameter) in parameters {
-        if let Some(t) = parameter
-            && t.shape().dims() != [c]
-        {
-            let problem = format!("{name} must be one number a channel, [{c}]");
-            return Err(ShapeError::new(problem)
-                .operand_axis("x", x.shape(), rank - 1)
-                .operand(name, t.shape())
-                .help("channels are the last axis"));
+        let Some(t) = parameter else { continue };
+        let error = |problem| ShapeError::new(problem).operand_axis("x", x.shape(), rank - 1).operand(name, t.shape());
+        if t.dtype() != DType::F32 {
+            return Err(error(format!("{name} is {}, expected f32", t.dtype())));
+        }
+        if t.shape().dims() != [c] {
+            let error = error(format!("{name} must be one number a channel, [{c}]"));
+            return Err(error.help("channels are the last axis"));
         }
     }
     Ok(())
@@ -151,7 +160,7 @@ impl Tensor {
     ) -> (Tensor, Tensor, Tensor) {
         let from = axis_of("layer_norm", self, axis);
         fits("layer_norm", check(self, epsilon));
-        fits("layer_norm", check_broadcast(self, &[("gamma", gamma), ("beta", beta)]));
+        fits("layer_norm", check_broadcast(self, NORMALISED, &[("gamma", gamma), ("beta", beta)]));
         let centred = Centred::over(self, &axes_from(from, self), epsilon);
         (scaled(centred.normal(), gamma, beta), centred.mean, centred.inverse)
     }
@@ -164,7 +173,7 @@ impl Tensor {
     pub fn rms_norm(&self, axis: isize, gamma: Option<&Tensor>, epsilon: f32) -> Tensor {
         let from = axis_of("rms_norm", self, axis);
         fits("rms_norm", check(self, epsilon));
-        fits("rms_norm", check_broadcast(self, &[("gamma", gamma)]));
+        fits("rms_norm", check_broadcast(self, NORMALISED, &[("gamma", gamma)]));
         let square = self.mul(self).mean_axes(&axes_from(from, self), true);
         scaled(self.mul(&inverse_root(&square, epsilon)), gamma, None)
     }
@@ -205,13 +214,11 @@ impl Tensor {
     /// `(x - mean) / sqrt(variance + epsilon)` over any axes, with the biased variance.
     ///
     /// # Panics
-    /// When an axis is out of range or epsilon is negative.
+    /// When an axis is out of range or named twice, or epsilon is negative.
     #[track_caller]
     pub fn mean_variance_norm(&self, axes: &[isize], epsilon: f32) -> Tensor {
         fits("mean_variance_norm", check(self, epsilon));
-        for &axis in axes {
-            axis_of("mean_variance_norm", self, axis);
-        }
+        named_axes("mean_variance_norm", self, axes, self.rank());
         Centred::over(self, axes, epsilon).normal()
     }
 

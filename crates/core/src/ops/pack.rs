@@ -101,11 +101,12 @@ impl Op for Pack {
 /// When a tensor does not fit at its offset, is not `f32`, or is on another device; or the arena is strided.
 #[track_caller]
 pub fn pack(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
-    assert_eq!(tensors.len(), offsets.len(), "pack: each tensor has one offset");
+    let (n, places) = (tensors.len(), offsets.len());
+    assert!(n == places, "pack: each tensor has one offset ({n} tensors, {places} offsets)");
     for (i, (t, &offset)) in tensors.iter().zip(offsets).enumerate() {
         let problem = match t.dtype() {
-            DType::F32 if offset + t.len() <= arena.len() => continue,
-            DType::F32 => format!("tensor {i} ends at element {}, past the arena", offset + t.len()),
+            DType::F32 if offset.saturating_add(t.len()) <= arena.len() => continue,
+            DType::F32 => format!("tensor {i} ends at element {}, past the arena", offset.saturating_add(t.len())),
             other => format!("tensor {i} is {other}, expected f32"),
         };
         let error = ShapeError::new(problem).operand("tensor", t.shape()).operand("arena", arena.shape());

@@ -6,8 +6,8 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::REDUCE;
 
+use super::axes::named_axes;
 use super::cumulative::ScanOptions;
-use super::movement::axis_of;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
@@ -244,22 +244,10 @@ pub(super) fn in_words(x: &Tensor) -> Tensor {
     }
 }
 
-/// Which axes of `x` are named.
-#[track_caller]
-fn marked(name: &str, x: &Tensor, axes: &[isize]) -> Vec<bool> {
-    let mut marked = vec![false; x.rank()];
-    for &axis in axes {
-        let at = axis_of(name, x, axis);
-        assert!(!marked[at], "{name}: axis {at} is named twice in {axes:?}\n  x: {}", x.shape());
-        marked[at] = true;
-    }
-    marked
-}
-
 /// Brings `x` to `(outer, reduce, inner)`, applies `op`, and gives the result its proper shape.
 #[track_caller]
 pub(super) fn over_axes(x: &Tensor, name: &str, axes: &[isize], keepdims: bool, op: impl Op) -> Tensor {
-    let reduced = marked(name, x, axes);
+    let reduced = named_axes(name, x, axes, x.rank());
     let kept: Vec<usize> = (0..x.rank()).filter(|&a| !reduced[a]).collect();
     let gone: Vec<usize> = (0..x.rank()).filter(|&a| reduced[a]).collect();
     let product = |axes: &[usize]| axes.iter().map(|&a| x.shape()[a]).product::<usize>();
@@ -287,16 +275,16 @@ pub(super) fn over_axes(x: &Tensor, name: &str, axes: &[isize], keepdims: bool, 
 /// How many elements a reduction over `axes` makes one of.
 #[track_caller]
 pub(super) fn count(name: &str, x: &Tensor, axes: &[isize]) -> usize {
-    let marked = marked(name, x, axes);
-    (0..x.rank()).filter(|&a| marked[a]).map(|a| x.shape()[a]).product()
+    let reduced = named_axes(name, x, axes, x.rank());
+    (0..x.rank()).filter(|&a| reduced[a]).map(|a| x.shape()[a]).product()
 }
 
 /// Refuses to look for an extreme where there are no elements, unless none is asked for. `instead` is what takes an initial
 /// value.
 #[track_caller]
 pub(super) fn refuse_nothing(name: &str, which: &str, instead: Option<&str>, x: &Tensor, axes: &[isize]) {
-    let marked = marked(name, x, axes);
-    let wanted = (0..x.rank()).filter(|&a| !marked[a]).all(|a| x.shape()[a] > 0);
+    let reduced = named_axes(name, x, axes, x.rank());
+    let wanted = (0..x.rank()).filter(|&a| !reduced[a]).all(|a| x.shape()[a] > 0);
     if wanted && x.len() == 0 {
         let error = ShapeError::new(format!("there is no {which} of no elements")).operand("x", x.shape());
         let help = instead.map(|i| format!("`{i}` takes a value for this case"));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::RESAMPLE;
 
+use super::movement::around;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
@@ -111,15 +112,14 @@ struct Resample {
 /// The weighted elements of an axis of `x`, whose length is the taps'.
 #[track_caller]
 pub(super) fn resample(x: &Tensor, axis: usize, taps: Taps) -> Tensor {
-    let inner: usize = x.shape()[axis + 1..].iter().product();
-    let outer: usize = x.shape()[..axis].iter().product();
     let shape = x.shape().with(axis, taps.output());
-    along_middle(&x.reshape([outer, taps.input, inner]), Arc::new(taps)).reshape(shape)
+    along_middle(&x.reshape(around(x.shape(), axis)), Arc::new(taps)).reshape(shape)
 }
 
 #[track_caller]
 fn along_middle(x: &Tensor, taps: Arc<Taps>) -> Tensor {
     let device = x.device();
+    super::check_rounds("resize", device.is_software(), taps.longest());
     let copies = taps.copies();
     let table = Tensor::new(&taps.taps, [taps.taps.len()], device);
     if copies {
@@ -181,7 +181,6 @@ impl Op for Resample {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        super::check_rounds("resize", gpu.gpu().is_software(), self.taps.longest());
         let (inner, offset) = (x[0].shape()[2] as u32, x[0].offset());
         let quads = inner.is_multiple_of(4) && offset.is_multiple_of(4);
         let by = if quads { 4 } else { 1 };

@@ -297,10 +297,7 @@ fn plan(
         dims[axis] = resized;
         plans.push(Plan { axis, length, resized, scale, exact, roi: roi[i] });
     }
-    match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
-        Some(_) => Ok((plans, Shape::new(&dims))),
-        None => Err(error(format!("{dims:?} has more elements than a {}-bit count can hold", usize::BITS))),
-    }
+    Ok((plans, Shape::try_new(&dims).map_err(|error| error.operand("x", x))?))
 }
 
 impl Tensor {

@@ -11,8 +11,8 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::SCATTER;
 
-use super::gather_axis::{around, check_full_index, check_index, cut_to, gather_or_zero, position, wrap_of};
-use super::movement::{axis_of, refuse, same_dtype};
+use super::gather_axis::{check_full_index, check_index, cut_to, gather_or_zero, position, wrap_of};
+use super::movement::{around, axis_of, refuse, same_dtype};
 use super::{KernelInfo, OpInfo};
 use crate::dtype::{DType, Element};
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
@@ -251,9 +251,9 @@ impl Op for Scatter {
 
 /// Whether each element of an index is the last one to go to its place.
 fn stays(index: &Tensor, y: &Shape) -> Tensor {
-    let none = Tensor::scalar(-1.0, index.device()).broadcast_to(y);
+    let none = Tensor::new(&[-1i32], [], index.device()).broadcast_to(y);
     let picks = index.shape()[1];
-    let order = Tensor::arange(0.0, picks as f32, 1.0, index.device());
+    let order = Tensor::arange_i32(0, picks as i32, 1, index.device());
     let order = order.reshape([1, picks, 1]).broadcast_to(index.shape());
     let last = apply(Scatter(ScatterMode::Replace), &[&none, index, &order]);
     gather_or_zero(&last, index).eq(&order)

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::SOFTMAX;
 
-use super::movement::axis_of;
+use super::movement::{around, axis_of};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
@@ -196,8 +196,7 @@ impl Op for Backward {
 #[track_caller]
 fn along(x: &Tensor, axis: isize, op: Softmax) -> Tensor {
     let axis = axis_of(op.name(), x, axis);
-    let (outer, inner) = (x.shape()[..axis].iter().product(), x.shape()[axis + 1..].iter().product());
-    apply(op, &[&x.reshape([outer, x.shape()[axis], inner])]).reshape(x.shape())
+    apply(op, &[&x.reshape(around(x.shape(), axis))]).reshape(x.shape())
 }
 
 impl Tensor {

@@ -9,7 +9,7 @@ use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::SORT;
 
 use super::argmax::{nan_last, numbers, type_of_order};
-use super::movement::axis_of;
+use super::movement::{around, axis_of};
 use super::reduce::{dims, in_words};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
@@ -189,8 +189,7 @@ impl Op for Reorder {
 #[track_caller]
 fn three_axes(op: &str, x: &Tensor, axis: isize) -> Tensor {
     let axis = axis_of(op, x, axis);
-    let (outer, inner) = (x.shape()[..axis].iter().product(), x.shape()[axis + 1..].iter().product());
-    in_words(x).reshape([outer, x.shape()[axis], inner])
+    in_words(x).reshape(around(x.shape(), axis))
 }
 
 impl Tensor {

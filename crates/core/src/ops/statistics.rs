@@ -12,6 +12,7 @@ use crate::tensor::Tensor;
 const SCALES: (f32, f32) = (7.523_164e-37, 1.329_228e36);
 
 /// The largest elements over some axes, brought within bounds; a constant to the tape.
+#[track_caller]
 fn bounded_max(x: &Tensor, axes: &[isize], bounds: (f32, f32)) -> Tensor {
     x.detach().max_axes(axes, true).clip(bounds.0, bounds.1)
 }

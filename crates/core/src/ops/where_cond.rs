@@ -124,12 +124,9 @@ impl Tensor {
     #[track_caller]
     pub fn where_cond(&self, on_true: &Tensor, on_false: &Tensor) -> Tensor {
         let shape = fits("where_cond", check(self, on_true, on_false));
-        let [a, b] = [on_true, on_false].map(|x| x.broadcast_to(shape));
-        let choose = |a: &Tensor, b: &Tensor| apply(WhereCond, &[&self.broadcast_to(shape), a, b]);
-        match a.dtype() {
-            // Bytes are packed four to a word on a GPU; the kernel writes words.
-            dtype @ (DType::U8 | DType::Bool) => choose(&a.cast(DType::U32), &b.cast(DType::U32)).cast(dtype),
-            _ => choose(&a, &b),
-        }
+        // Bytes are packed four to a word on a GPU; the kernel writes words.
+        let words = if on_true.dtype().size() == 1 { DType::U32 } else { on_true.dtype() };
+        let [a, b] = [on_true, on_false].map(|x| x.broadcast_to(shape).cast(words));
+        apply(WhereCond, &[&self.broadcast_to(shape), &a, &b]).cast(on_true.dtype())
     }
 }
