@@ -60,7 +60,7 @@ static TABLE: [Function; 9] = [
 ];
 
 /// The larger one; NaN if either is.
-fn maximum(a: f32, b: f32) -> f32 {
+pub(super) fn maximum(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
 }
 

@@ -21,6 +21,7 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::OPTIMIZER;
 
+use super::binary::maximum;
 pub use super::optimizer_constants::{
     AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep,
 };
@@ -241,11 +242,6 @@ impl Op for Step {
     fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
         Vec::new()
     }
-}
-
-/// The larger of two numbers, and NaN if either is.
-fn maximum(l: f32, r: f32) -> f32 {
-    if l > r || l.is_nan() { l } else { r }
 }
 
 /// Runs `f(g[i], [y[0][i], y[1][i], ..])` for every element.
