@@ -79,18 +79,13 @@ pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: L
 /// `y[to(i)] = x[from(i)]` on the CPU.
 pub(super) fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
     fn run<T: crate::Element + Pod>(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
-        let (from, x, y) = (x.layout, x.buffer::<T>(), y.slice::<T>());
+        let (from, x, y) = (x.layout, x.bits::<T>(), y.bits::<T>());
         let [from, to] = Layout::merge_axes([from, to]);
         for (to, from) in to.positions().zip(from.positions()) {
             y[to] = x[from];
         }
     }
-    match x.dtype {
-        DType::F32 => run::<f32>(x, y, to),
-        DType::I32 => run::<i32>(x, y, to),
-        DType::U32 => run::<u32>(x, y, to),
-        DType::U8 | DType::Bool => run::<u8>(x, y, to),
-    }
+    if x.dtype.size() == 1 { run::<u8>(x, y, to) } else { run::<u32>(x, y, to) }
 }
 
 /// A strided tensor's elements, row-major.

@@ -13,7 +13,7 @@ use super::movement::{around, axis_of};
 use super::reduce::{dims, in_words};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
-use crate::dtype::{DType, Element};
+use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
 use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
 use crate::shape::{Shape, ShapeError};
@@ -130,20 +130,6 @@ struct Reorder {
     back: bool,
 }
 
-impl Reorder {
-    fn cpu_words<T: Element + Pod>(&self, x: &CpuView<'_>, order: &[u32], y: &mut CpuViewMut<'_>) {
-        let ([_, n, inner], x) = (dims(x.shape()), x.slice::<T>());
-        par::rows(y.slice::<T>(), n * inner, n * inner, |outer, y: &mut [T]| {
-            let first = outer * n * inner;
-            for i in 0..n * inner {
-                let named = order[first + i] as usize * inner + i % inner;
-                let (to, from) = if self.back { (named, i) } else { (i, named) };
-                y[to] = x[first + from];
-            }
-        });
-    }
-}
-
 impl Op for Reorder {
     fn name(&self) -> &'static str {
         "sort"
@@ -158,12 +144,17 @@ impl Op for Reorder {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let order = x[1].slice::<u32>();
-        match x[0].dtype {
-            DType::I32 => self.cpu_words::<i32>(&x[0], order, &mut y[0]),
-            DType::U32 => self.cpu_words::<u32>(&x[0], order, &mut y[0]),
-            _ => self.cpu_words::<f32>(&x[0], order, &mut y[0]),
-        }
+        // Elements are moved as words, whatever their type.
+        let ([_, n, inner], order) = (dims(x[0].shape()), x[1].slice::<u32>());
+        let x = &x[0].bits::<u32>()[x[0].layout.offset..];
+        par::rows(y[0].bits::<u32>(), n * inner, n * inner, |outer, y| {
+            let first = outer * n * inner;
+            for i in 0..n * inner {
+                let named = order[first + i] as usize * inner + i % inner;
+                let (to, from) = if self.back { (named, i) } else { (i, named) };
+                y[to] = x[first + from];
+            }
+        });
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {

@@ -53,15 +53,12 @@ impl Op for WhereCond {
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         fn run<T: Element + Pod>(x: &[CpuView<'_>], y: &mut CpuViewMut<'_>) {
-            let (cond, a, b) = (x[0].slice::<u8>(), x[1].slice::<T>(), x[2].slice::<T>());
-            par::map(y.slice(), |i| if cond[i] != 0 { a[i] } else { b[i] });
+            let from = |i: usize| &x[i].bits::<T>()[x[i].layout.offset..];
+            let (cond, a, b) = (x[0].slice::<u8>(), from(1), from(2));
+            par::map(y.bits(), |i| if cond[i] != 0 { a[i] } else { b[i] });
         }
-        match x[1].dtype {
-            DType::F32 => run::<f32>(x, &mut y[0]),
-            DType::I32 => run::<i32>(x, &mut y[0]),
-            DType::U32 => run::<u32>(x, &mut y[0]),
-            DType::U8 | DType::Bool => run::<u8>(x, &mut y[0]),
-        }
+        // Elements are chosen as they are, whatever their type.
+        if x[1].dtype.size() == 1 { run::<u8>(x, &mut y[0]) } else { run::<u32>(x, &mut y[0]) }
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
