@@ -40,6 +40,10 @@ impl Case {
         if matches!(device.info(), DeviceInfo::Gpu(adapter) if adapter.timestamps) {
             let ((), profile) = device.profile(|| no_grad(&self.run))?;
             device.check()?;
+            if profile.kernels.is_empty() {
+                // An op without memory for its result is left out.
+                return Err(Error::invalid(self.name(), "a kernel to time", "none, for want of memory"));
+            }
             return Ok(1e-6 * profile.total_microseconds());
         }
         let start = Instant::now();
