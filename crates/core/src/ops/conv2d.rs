@@ -4,15 +4,15 @@
 //! `iy = oy*stride - top + kh*dilation` and `ix` likewise.
 //!
 //! Backward is two ops of their own, each linear in both of its inputs, so that their derivatives are convolutions again:
-//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw` from `x, dz`, with `dz = dy * act'`. The GPU's kernels
-//! are in `conv2d_gpu.rs`; on the CPU each is im2col and a matrix product, block by block.
+//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw`, perhaps with `dbias`, from `x, dz`, with `dz = dy * act'`.
+//! The GPU's kernels are in `conv2d_gpu.rs`; on the CPU each is im2col and a matrix product, block by block.
 
 use rayon::prelude::*;
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::conv2d_gpu as kernels;
 use super::gemm::{check_epilogue, finish_block, finish_tensor};
-use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::gemm::{Mat, add_column_sums, gemm};
 use crate::cpu::im2col::Columns;
 use crate::gpu::Stream;
 use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
@@ -146,12 +146,16 @@ impl Op for Conv2d {
         };
         let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
         let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &dz, w));
-        let dw = node.needs(1).then(|| apply(WeightGradient { w: *w.shape(), options }, &[x, &dz]));
-        let mut gradients = vec![dx, dw];
-        if node.inputs() == 3 {
-            gradients.push(node.needs(2).then(|| dz.sum_axes(&[0, 1, 2], false)));
-        }
-        gradients
+        let w = *w.shape();
+        let (dw, dbias) = match (node.needs(1), node.inputs() == 3 && node.needs(2)) {
+            (true, true) => {
+                let (dw, dbias) = parted(&apply(WeightGradient { w, options, bias: true }, &[x, &dz]), w);
+                (Some(dw), Some(dbias))
+            }
+            (true, false) => (Some(weight_gradient(w, options, x, &dz)), None),
+            (false, wanted) => (None, wanted.then(|| dz.sum_axes(&[0, 1, 2], false))),
+        };
+        [dx, dw, dbias].into_iter().take(node.inputs()).collect()
     }
 
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
@@ -251,7 +255,7 @@ impl Op for DataGradient {
         let (dz, w, options) = (node.input(0), node.input(1), self.options);
         vec![
             node.needs(0).then(|| apply(Conv2d(options), &[ddx, w])),
-            node.needs(1).then(|| apply(WeightGradient { w: *w.shape(), options }, &[ddx, dz])),
+            node.needs(1).then(|| weight_gradient(*w.shape(), options, ddx, dz)),
         ]
     }
 
@@ -261,10 +265,24 @@ impl Op for DataGradient {
 }
 
 /// The gradient of the weights: inputs `x` and `dz` (the output's shape), output `dw`.
+///
+/// With `bias` the output is a matrix `(KH*KW*C/groups + 1, O)`, whose last row is the bias's gradient: the sum of `dz` over
+/// the pixels, which the product goes through anyway. A kernel of its own would read `dz` once more.
 #[derive(Debug)]
 struct WeightGradient {
     w: Shape,
     options: Conv2dOptions,
+    bias: bool,
+}
+
+fn weight_gradient(w: Shape, options: Conv2dOptions, x: &Tensor, dz: &Tensor) -> Tensor {
+    apply(WeightGradient { w, options, bias: false }, &[x, dz])
+}
+
+/// `dw` and `dbias`, views of the one matrix that holds them.
+fn parted(both: &Tensor, w: Shape) -> (Tensor, Tensor) {
+    let depth = both.shape()[0] - 1;
+    (both.slice(&[0..depth]).reshape(w), both.slice(&[depth..depth + 1]).reshape([w[3]]))
 }
 
 impl WeightGradient {
@@ -279,7 +297,8 @@ impl Op for WeightGradient {
     }
 
     fn infer(&self, _: &[&Shape]) -> Result<Shape, ShapeError> {
-        Ok(self.w)
+        let [kh, kw, c, o] = self.w[..] else { unreachable!("kernels have four axes") };
+        Ok(if self.bias { Shape::from([kh * kw * c + 1, o]) } else { self.w })
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -306,6 +325,10 @@ impl Op for WeightGradient {
                         let sum = &mut sum[group * g.o / g.groups..];
                         gemm(sum, g.o, [g.depth(), g.o / g.groups, pixels], turned, dz, true, false);
                     }
+                    if self.bias {
+                        let dz = Mat::rows(&dz[rows.start * output_row..], g.o);
+                        add_column_sums(&mut sum[g.depth() * g.o..], dz, pixels);
+                    }
                 }
                 sum
             })
@@ -317,7 +340,7 @@ impl Op for WeightGradient {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        kernels::weight_gradient(gpu, &self.geometry(x[0].shape()), &self.options, x, &y[0]);
+        kernels::weight_gradient(gpu, &self.geometry(x[0].shape()), &self.options, self.bias, x, &y[0]);
     }
 
     fn saves(&self) -> Saves {
@@ -326,9 +349,16 @@ impl Op for WeightGradient {
 
     fn backward(&self, node: &Node, ddw: &Tensor) -> Vec<Option<Tensor>> {
         let (x, dz, options) = (node.input(0), node.input(1), self.options);
+        if !self.bias {
+            return vec![
+                node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
+                node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
+            ];
+        }
+        let (ddw, ddbias) = parted(ddw, self.w);
         vec![
-            node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
-            node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
+            node.needs(0).then(|| data_gradient(*x.shape(), options, dz, &ddw)),
+            node.needs(1).then(|| apply(Conv2d(options), &[x, &ddw, &ddbias])),
         ]
     }
 
