@@ -9,6 +9,7 @@ mod broadcast;
 mod cast;
 mod compare;
 mod conv2d;
+mod conv2d_cpu;
 mod conv2d_gpu;
 mod conv_nd;
 pub mod conv_options;
