@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
@@ -146,8 +147,7 @@ impl GpuInner {
         let buffer = self.create(class).or_else(|| {
             // What rests in the pool may be what is missing.
             release();
-            let freed = lock(&self.pool).clear();
-            self.counters.reserved_bytes.fetch_sub(freed, std::sync::atomic::Ordering::Relaxed);
+            self.empty_pool();
             self.create(class)
         });
         let Some(buffer) = buffer else {
@@ -165,7 +165,16 @@ impl GpuInner {
         owned(id, Some(buffer), None)
     }
 
+    /// Frees the buffers that nobody uses.
+    pub(crate) fn empty_pool(&self) {
+        let freed = lock(&self.pool).clear();
+        self.counters.reserved_bytes.fetch_sub(freed, Relaxed);
+    }
+
     fn create(&self, size: u64) -> Option<wgpu::Buffer> {
+        if self.counters.reserved_bytes.load(Relaxed).saturating_add(size) > self.memory.limit() {
+            return None;
+        }
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -237,7 +246,7 @@ impl Gpu {
         let Some(source) = buffer.raw().filter(|_| buffer.poison().is_none()) else {
             let error = buffer.poison().cloned().unwrap_or_else(|| Error::Driver("buffer without memory".into()));
             // Whoever reads this knows of the failure: updates in place go on.
-            self.take_skipped();
+            self.memory().take_skipped();
             return Readback(State::Failed(error));
         };
         // Copies go by whole words; sizes of buffers are multiples of four, so the widened range stays inside.
