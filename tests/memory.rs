@@ -40,7 +40,7 @@ fn past_the_limit_a_tensor_is_an_error_and_nothing_else_is() {
         let too_many = four_times.affine(2.0, 0.0);
         match too_many.affine(1.0, 1.0).to_vec::<f32>() {
             Err(Error::OutOfMemory { what, wanted, live, .. }) => {
-                assert_eq!((what.as_str(), wanted), ("unary", 1 << 20), "on {device}");
+                assert_eq!((what.as_str(), wanted), ("affine", 1 << 20), "on {device}");
                 assert!(live >= 3 << 20);
             }
             other => panic!("{device}: {:?}", other.map(|v| v.len())),
