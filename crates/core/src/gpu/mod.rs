@@ -7,6 +7,7 @@ mod buffer;
 mod context;
 mod kernel;
 mod profile;
+mod recording;
 mod stats;
 mod stream;
 
@@ -17,5 +18,6 @@ pub(crate) use kernel::MAX_BINDINGS;
 pub use kernel::{Dispatch, Kernel, fold_workgroups};
 pub(crate) use profile::OpNote;
 pub use profile::{KernelTime, Profile};
+pub(crate) use recording::KernelRecording;
 pub use stats::GpuStats;
 pub use stream::Stream;
