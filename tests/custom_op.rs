@@ -8,9 +8,10 @@ mod squareplus;
 use bytemuck::Pod;
 use common::{check, devices, panic_and_place, panic_message, random};
 use squareplus::{Params, Squareplus, WGSL, WRONG, kernel};
-use tilegrad::gpu::Stream;
+use tilegrad::gpu::{Dispatch, Kernel, Stream};
 use tilegrad::op::{CpuView, CpuViewMut, GpuView, Op, apply};
 use tilegrad::{CustomKernel, Device, Error, Node, Shape, ShapeError, Tensor};
+use tilegrad_shaders::Shader;
 
 #[track_caller]
 fn squareplus(x: &Tensor, b: f32) -> Tensor {
@@ -150,6 +151,11 @@ fn what_was_not_announced_is_said() {
         say(&many, 1, 1),
         "shader squareplus: `squareplus` has 1024 threads in a workgroup, every adapter has 256"
     );
+    let deep = WGSL.replace("@workgroup_size(64)", "@workgroup_size(1, 1, 128)");
+    assert_eq!(
+        say(&deep, 1, 1),
+        "shader squareplus: `squareplus` has 128 threads along z in a workgroup, every adapter has 64"
+    );
     let memory = WGSL.replace("if i < p.len {", "w[local] = 0.0;\n    if i < p.len {");
     assert_eq!(
         say(&format!("var<workgroup> w: array<f32, 5000>;\n{memory}"), 1, 1),
@@ -184,6 +190,65 @@ fn what_is_no_kernel_is_said() {
         say(&open, 1, 1),
         "shader squareplus: `override SIZE` is never given a value\n  help: use `const`, or a number of `Params`"
     );
+}
+
+/// An op with a shader that no check of a custom kernel has seen.
+#[derive(Debug)]
+struct Unchecked(&'static Shader);
+
+impl Op for Unchecked {
+    fn name(&self) -> &'static str {
+        "unchecked"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        Ok(*x[0])
+    }
+
+    fn cpu(&self, _: &[CpuView<'_>], _: &mut [CpuViewMut<'_>]) {
+        unreachable!("runs on GPUs only");
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        gpu.dispatch(Dispatch {
+            kernel: Kernel { shader: self.0, entry: "large", constants: &[] },
+            inputs: &[x[0].buffer],
+            outputs: &[y[0].buffer],
+            params: &[0; 16],
+            workgroups: [1, 1, 1],
+        });
+    }
+
+    fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn past_a_limit_of_the_adapter_no_pipeline_is_made() {
+    const LARGE: &str = "
+        struct Params { len: vec4<u32> }
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        var<workgroup> kept: array<f32, 1000000>;
+        @compute @workgroup_size(64)
+        fn large(@builtin(local_invocation_index) i: u32) {
+            kept[i] = x[i] + f32(p.len.x);
+            y[i] = kept[i];
+        }";
+    static MEMORY: Shader = Shader { name: "memory", source: LARGE, custom: true };
+    for device in devices().iter().filter(|d| d.is_gpu()) {
+        let x = Tensor::ones([64], device);
+        device.synchronize().unwrap();
+        match apply(Unchecked(&MEMORY), &[&x]).to_vec::<f32>() {
+            Err(Error::KernelLimit { kernel, limit, wanted, available, .. }) => {
+                assert_eq!((kernel.as_str(), limit.as_str()), ("memory::large", "bytes of workgroup memory"));
+                assert!(wanted == 4_000_000 && available < wanted);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(x.sum().item().unwrap(), 64.0, "and nothing else is harmed");
+    }
 }
 
 /// An op whose derivative breaks its promises.

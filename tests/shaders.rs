@@ -102,7 +102,8 @@ fn all_keep_to_the_limits_of_every_adapter() {
             assert!(storage.len() <= 7, "{name}: {} binds {} storage buffers", entry.name, storage.len());
             let bytes: u32 = used(|s| s == AddressSpace::WorkGroup).iter().map(|v| layouter[v.ty].size).sum();
             assert!(bytes <= 32 << 10, "{name}: {} takes {bytes} bytes of workgroup memory", entry.name);
-            assert!(entry.workgroup_size.iter().product::<u32>() <= 256, "{name}: {:?}", entry.workgroup_size);
+            let size = entry.workgroup_size;
+            assert!(size.iter().product::<u32>() <= 256 && size[2] <= 64, "{name}: {size:?}");
         }
     });
 }

@@ -17,7 +17,7 @@ use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 use tilegrad_shaders::{ParamsIn, Shader};
 
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Kernel, MAX_BINDINGS, MAX_PARAMS, Stream, fold_workgroups};
+use crate::gpu::{Demand, Dispatch, Kernel, MAX_BINDINGS, MAX_PARAMS, Stream, fold_workgroups};
 use crate::op::GpuView;
 
 /// A checked compute kernel. `P` is what the WGSL calls `Params`: a `#[repr(C)]` struct of numbers, or an array of them.
@@ -76,8 +76,8 @@ impl<P: Pod> CustomKernel<P> {
     ///
     /// # Errors
     /// [`Error::Shader`] when the text is no valid WGSL, with line and column in the text; when there is no such entry
-    /// point; when its buffers are others; when it has more than 256 threads in a workgroup or 16 KiB of workgroup memory,
-    /// which not every adapter has; when `Params` has not the size of `P`, or more than 128 bytes.
+    /// point; when its buffers are others; when it has more than 256 threads in a workgroup, 64 of them along z, or 16 KiB of
+    /// workgroup memory, which not every adapter has; when `Params` has not the size of `P`, or more than 128 bytes.
     pub fn new(name: &str, wgsl: &str, entry: &str, inputs: usize, outputs: usize) -> Result<CustomKernel<P>> {
         let error = |message: String| Error::Shader { name: name.to_string(), message };
         let group = check(name, wgsl, entry, [inputs, outputs], size_of::<P>()).map_err(error)?;
@@ -149,32 +149,37 @@ fn check(name: &str, wgsl: &str, entry: &str, buffers: [usize; 2], params_bytes:
         let name = constant.name.as_deref().unwrap_or_default();
         return Err(format!("`override {name}` is never given a value\n  help: use `const`, or a number of `Params`"));
     }
-    // In 64 bits, which the largest sizes that pass the validation need.
-    let group: u64 = module.entry_points[at].workgroup_size.iter().map(|&size| u64::from(size)).product();
-    if group > 256 {
-        return Err(format!("`{entry}` has {group} threads in a workgroup, every adapter has 256"));
+    let Demand { threads, size, workgroup_bytes, .. } = Demand::of(&module, &info, at)?;
+    if threads > 256 {
+        return Err(format!("`{entry}` has {threads} threads in a workgroup, every adapter has 256"));
     }
-    let mut layouter = naga::proc::Layouter::default();
-    layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
-    check_variables(&module, &info, at, buffers, params_bytes, &layouter)?;
-    Ok(group)
+    if size[2] > 64 {
+        return Err(format!("`{entry}` has {} threads along z in a workgroup, every adapter has 64", size[2]));
+    }
+    check_variables(&module, &info, at, buffers, params_bytes)?;
+    const MEMORY: u64 = 16 << 10;
+    if workgroup_bytes > MEMORY {
+        return Err(format!("`{entry}` takes {workgroup_bytes} bytes of workgroup memory, every adapter has {MEMORY}"));
+    }
+    Ok(threads)
 }
 
-/// The entry point's variables: buffers, parameters, workgroup memory.
+/// The entry point's variables: buffers and parameters.
 fn check_variables(
     module: &Module,
     info: &ModuleInfo,
     entry: usize,
     [inputs, outputs]: [usize; 2],
     params_bytes: usize,
-    layouter: &naga::proc::Layouter,
 ) -> Result<(), String> {
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
     let (name, uses) = (&module.entry_points[entry].name, info.get_entry_point(entry));
-    let (mut found, mut memory) = (vec![false; inputs + outputs], 0u64);
+    let mut found = vec![false; inputs + outputs];
     for (handle, variable) in module.global_variables.iter() {
-        let size = layouter[variable.ty].size;
         let label = variable.name.as_deref().unwrap_or_default();
         if label == "p" && variable.space == AddressSpace::Immediate {
+            let size = layouter[variable.ty].size;
             if size as usize != params_bytes || params_bytes > MAX_PARAMS {
                 return Err(format!(
                     "`Params` has {size} bytes in WGSL and {params_bytes} in Rust, at most {MAX_PARAMS}"
@@ -185,10 +190,7 @@ fn check_variables(
         if uses[handle].is_empty() {
             continue;
         }
-        let Some(binding) = &variable.binding else {
-            memory += if variable.space == AddressSpace::WorkGroup { u64::from(size) } else { 0 };
-            continue;
-        };
+        let Some(binding) = &variable.binding else { continue };
         let (group, number) = (binding.group, binding.binding as usize);
         let AddressSpace::Storage { access } = variable.space else {
             return Err(format!("`{label}` is no storage buffer; numbers belong in `Params`"));
@@ -211,10 +213,6 @@ fn check_variables(
         return Err(format!(
             "`{name}` does not use binding {missing}, {what}: {inputs} inputs and {outputs} outputs were announced"
         ));
-    }
-    const MEMORY: u64 = 16 << 10;
-    if memory > MEMORY {
-        return Err(format!("`{name}` takes {memory} bytes of workgroup memory, every adapter has {MEMORY}"));
     }
     Ok(())
 }

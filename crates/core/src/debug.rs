@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::op::Op;
 use crate::tensor::Tensor;
+use crate::trace;
 
 struct Switches {
     level: u32,
@@ -23,15 +24,22 @@ fn switches() -> &'static Switches {
     })
 }
 
-/// Level 1 names the device; level 2 prints a line for each kernel.
+/// Level 1 names the device; level 2 prints a line for each kernel; a trace gets them too.
 pub(crate) fn device_opened(gpu: &Gpu) -> Result<()> {
+    trace::start_from_environment()?;
     if switches().level >= 1 {
         eprintln!("tilegrad: opened {}", gpu.description());
     }
-    if switches().level >= 2 && !gpu.description().timestamps {
-        eprintln!("tilegrad: no lines for kernels, since this adapter has no timestamps");
-    } else if switches().level >= 2 {
+    let lines = switches().level >= 2;
+    if (lines || trace::is_on()) && !gpu.description().timestamps {
+        eprintln!("tilegrad: this adapter has no timestamps, so there are no times of kernels");
+        return Ok(());
+    }
+    if lines {
         gpu.print_kernels()?;
+    }
+    if trace::is_on() {
+        gpu.trace_kernels()?;
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Devices: listing, choosing and describing them.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Mutex, Once, OnceLock};
 
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterDescription, AdapterKind, Gpu, GpuStats, Profile};
+use crate::trace;
 
 /// Where tensors live and ops run: the CPU, or a GPU through wgpu. Cloning is cheap and shares the device.
 ///
@@ -66,7 +68,18 @@ impl Device {
     pub fn cpu() -> Device {
         // Its own cell: a program that never asks for a GPU should not pay for looking for one.
         static CPU: OnceLock<Cpu> = OnceLock::new();
-        Device(Kind::Cpu(CPU.get_or_init(Cpu::new).clone()))
+        let open = || {
+            if let Err(error) = trace::start_from_environment() {
+                eprintln!("tilegrad: there is no trace: {error}");
+            }
+            Cpu::new()
+        };
+        Device(Kind::Cpu(CPU.get_or_init(open).clone()))
+    }
+
+    /// The CPU, for who can take an error.
+    fn checked_cpu() -> Result<Device> {
+        trace::start_from_environment().map(|()| Device::cpu())
     }
 
     /// The device that `TILEGRAD_DEVICE` names, or else the best hardware GPU, or else the CPU.
@@ -83,7 +96,7 @@ impl Device {
     fn choose() -> Result<Device> {
         match registry().adapters.iter().position(|a| a.description.kind != AdapterKind::Software) {
             Some(index) => open(index),
-            None => Ok(Device::cpu()),
+            None => Device::checked_cpu(),
         }
     }
 
@@ -114,14 +127,14 @@ impl Device {
         let lower = name.trim().to_lowercase();
         match lower.as_str() {
             "auto" => return Device::choose(),
-            "cpu" => return Ok(Device::cpu()),
+            "cpu" => return Device::checked_cpu(),
             "gpu" => return Device::gpu(),
             "software" => return Device::software(),
             _ => {}
         }
         let adapters = &registry().adapters;
         let found = match lower.parse::<usize>() {
-            Ok(index) if index == adapters.len() => return Ok(Device::cpu()),
+            Ok(index) if index == adapters.len() => return Device::checked_cpu(),
             Ok(index) => (index < adapters.len()).then_some(index),
             Err(_) if lower.is_empty() => None,
             Err(_) => adapters.iter().position(|a| a.description.name.to_lowercase().contains(&lower)),
@@ -197,6 +210,45 @@ impl Device {
             Some(gpu) => gpu.profile(work),
             None => Err(Error::invalid("profile", "a GPU device", self)),
         }
+    }
+
+    /// Runs `work` and writes to `path` what ran meanwhile, in the form that ui.perfetto.dev and chrome://tracing open: this
+    /// device's kernels, where it has timestamps, and what the threads of the host did, also for other devices. As in a
+    /// profile, each kernel has a pass of its own and each submission waits. The trace ends after 20,000 events.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// # let folder = std::env::temp_dir();
+    /// # let path = folder.join(format!("tilegrad-doc-{}.json", std::process::id()));
+    /// let device = Device::cpu();
+    /// let x = Tensor::ones([64, 64], &device);
+    /// let product = device.trace(&path, || x.matmul(&x))?;
+    /// assert!(std::fs::read_to_string(&path).unwrap().contains("matmul (1,64,64)x(1,64,64)"));
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), tilegrad_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the file can't be written, or a trace is being written already.
+    pub fn trace<R>(&self, path: impl AsRef<Path>, work: impl FnOnce() -> R) -> Result<R> {
+        // Also when `work` panics.
+        struct Open<'a>(&'a Device);
+        impl Drop for Open<'_> {
+            fn drop(&mut self) {
+                self.0.flush();
+                trace::end();
+                if let Some(gpu) = self.0.as_gpu() {
+                    gpu.stream().drop_unwanted_recorder();
+                }
+            }
+        }
+        trace::start(path.as_ref())?;
+        let _open = Open(self);
+        match self.as_gpu() {
+            Some(gpu) if gpu.description().timestamps => gpu.trace_kernels()?,
+            _ => {}
+        }
+        Ok(work())
     }
 
     /// Runs the kernels that are made for hardware GPUs, also on a software adapter: for tests and benchmarks. No effect on

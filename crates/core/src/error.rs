@@ -79,6 +79,21 @@ pub enum Error {
         limit: u64,
     },
 
+    /// A kernel that takes more than the adapter has: of workgroup memory, of threads, of buffers or of parameters.
+    #[error("kernel {kernel} takes {wanted} {limit}, {device} has {available} for one")]
+    KernelLimit {
+        /// Which device.
+        device: String,
+        /// The shader and its entry point.
+        kernel: String,
+        /// What is counted.
+        limit: String,
+        /// How much the kernel takes.
+        wanted: u64,
+        /// How much it may take.
+        available: u64,
+    },
+
     /// Something the graphics stack refused: a bug in a kernel or a driver.
     #[error("the graphics driver reported an error: {0}")]
     Driver(String),

@@ -21,6 +21,7 @@ mod storage;
 mod tape;
 mod tape_listing;
 mod tensor;
+mod trace;
 mod views;
 mod window;
 

@@ -13,6 +13,7 @@ use crate::shape::{Layout, Shape, ShapeError};
 use crate::storage::{Data, Storage};
 use crate::tape::{self, Node};
 use crate::tensor::{Grad, Tensor};
+use crate::trace;
 pub use crate::views::{CpuView, CpuViewMut, GpuView};
 
 /// A function from tensors to a tensor, on both backends, with its derivative. One file of `ops/` holds all of one.
@@ -255,6 +256,7 @@ fn allocate_and_run(
     let tensor = |storage, &(shape, dtype): &(Shape, DType)| {
         Tensor::from_parts(storage, Layout::contiguous(shape), dtype, device)
     };
+    let _span = trace::op(op.name(), !device.is_gpu(), || note(op, x, &shape));
     match device.kind() {
         Kind::Cpu(cpu) => {
             let mut buffers = Vec::with_capacity(specs.len());
@@ -309,6 +311,7 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
         op.name()
     );
     let x: Vec<Tensor> = x.iter().map(|t| t.detach().contiguous()).collect();
+    let _span = trace::op(op.name(), !device.is_gpu(), || note(op, &x, y[0].shape()));
     match device.kind() {
         Kind::Cpu(_) => {
             // Before the outputs are locked: an input may be what another thread is updating.
@@ -375,16 +378,16 @@ fn run_cpu(
 /// Records an op's kernels.
 fn run_gpu(op: &dyn Op, stream: &mut Stream, x: &[Tensor], y: &[&Tensor]) {
     if let Some(profile) = stream.profile() {
-        profile.describe(note(op, x, y));
+        profile.describe(note(op, x, y[0].shape()));
     }
     let inputs: Vec<GpuView<'_>> = x.iter().map(gpu_view).collect();
     let outputs: Vec<GpuView<'_>> = y.iter().map(|t| gpu_view(t)).collect();
     op.gpu(stream, &inputs, &outputs);
 }
 
-fn note(op: &dyn Op, x: &[Tensor], y: &[&Tensor]) -> OpNote {
+fn note(op: &dyn Op, x: &[Tensor], y: &Shape) -> OpNote {
     let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
-    let Cost { flops, bytes } = op.cost(&shapes, y[0].shape());
+    let Cost { flops, bytes } = op.cost(&shapes, y);
     let dims = |s: &Shape| format!("({})", s.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(","));
     let operands: Vec<String> = shapes.iter().map(|s| dims(s)).collect();
     OpNote { op: format!("{} {}", op.name(), operands.join("x")), flops, bytes }

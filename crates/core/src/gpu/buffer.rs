@@ -15,6 +15,7 @@ use super::context::{Gpu, GpuInner};
 use super::recording::OpenRecording;
 use super::stats::Counters;
 use crate::error::{Error, Result};
+use crate::trace;
 
 /// A buffer on a GPU. Cloning shares it; the last owner gives it back to the pool.
 #[derive(Clone)]
@@ -255,6 +256,7 @@ impl Gpu {
 
     fn write_now(&self, buffer: &GpuBuffer, offset: u64, data: &[u8]) {
         let Some(raw) = buffer.raw() else { return };
+        let _span = trace::transfer("upload", data.len() as u64);
         // `write_buffer` takes effect before anything recorded and not yet submitted; and the buffer may have been
         // recycled from a tensor that a recorded kernel still reads.
         self.flush();
@@ -362,6 +364,10 @@ impl Readback {
     /// When the buffer's contents depend on an allocation that failed, or the device was lost.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(mut self) -> Result<Vec<u8>> {
+        let _span = match &self.0 {
+            State::Waiting { range, .. } => trace::transfer("read", range.len() as u64),
+            _ => None,
+        };
         if let State::Waiting { gpu, submission, mapped, .. } = &self.0 {
             gpu.wait_for(submission.clone());
             // Another thread that polls at the same time may have picked up the callback and be about to run it.

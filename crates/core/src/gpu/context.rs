@@ -331,6 +331,7 @@ impl GpuInner {
     /// Waits for one submission, or for all of them. A failed wait means a lost device, which its callback reports.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) {
+        let _span = crate::trace::span("wait");
         if self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None }).is_err() {
             let _ = self.failure.set(Error::DeviceLost { reason: "waiting for the queue failed".into() });
         }

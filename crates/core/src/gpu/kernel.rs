@@ -105,8 +105,9 @@ fn compile(
     kernel: &Kernel<'_>,
     layout: LayoutId,
 ) -> Result<wgpu::ComputePipeline, Error> {
-    Counters::add(&gpu.counters.pipelines_created, 1);
     let source = kernel.shader.with_header(kernel.constants, gpu.params);
+    super::limits::check(kernel, &source, &gpu.description.name, &gpu.device.limits())?;
+    Counters::add(&gpu.counters.pipelines_created, 1);
     let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let descriptor = wgpu::ShaderModuleDescriptor {
         label: Some(kernel.shader.name),

@@ -6,6 +6,7 @@
 mod buffer;
 mod context;
 mod kernel;
+mod limits;
 mod profile;
 mod recording;
 mod stats;
@@ -16,6 +17,7 @@ pub(crate) use context::{Adapter, MAX_PARAMS, adapters};
 pub use context::{AdapterDescription, AdapterKind, Gpu};
 pub(crate) use kernel::MAX_BINDINGS;
 pub use kernel::{Dispatch, Kernel, fold_workgroups};
+pub(crate) use limits::Demand;
 pub(crate) use profile::OpNote;
 pub use profile::{KernelTime, Profile};
 pub(crate) use recording::KernelRecording;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::context::{Gpu, GpuInner};
 use crate::error::{Error, Result};
+use crate::trace::KernelTrack;
 
 /// One launch of a kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct KernelTime {
     pub kernel: &'static str,
     /// The op and shapes it ran for, like `conv2d (128,28,28,1)x(3,3,1,32)`.
     pub op: String,
+    /// When it started, in microseconds on the device's clock, which has its zero anywhere.
+    pub start_microseconds: f64,
     /// Time on the device, in microseconds.
     pub microseconds: f64,
     /// Arithmetic of the op, in floating-point operations; counted on the op's first kernel only.
@@ -101,11 +104,16 @@ pub(crate) struct Recorder {
     resolved: wgpu::Buffer,
     staging: wgpu::Buffer,
     period_ns: f64,
+    /// The first tick that was read. Later ones are counted from it: a `f64` does not hold the nanoseconds of a month.
+    origin: Option<u64>,
     note: OpNote,
     open: Vec<KernelTime>,
-    done: Vec<KernelTime>,
+    /// The kernels so far, while a profile runs.
+    done: Option<Vec<KernelTime>>,
     /// Whether to print each kernel as it is collected (`TILEGRAD_DEBUG=2`).
-    pub(crate) print: bool,
+    print: bool,
+    /// Where they are drawn, while a trace is written.
+    track: Option<KernelTrack>,
 }
 
 impl Recorder {
@@ -131,10 +139,12 @@ impl Recorder {
             resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             staging: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
             period_ns: f64::from(gpu.queue.get_timestamp_period()),
+            origin: None,
             note: OpNote::default(),
             open: Vec::new(),
-            done: Vec::new(),
+            done: None,
             print: false,
+            track: None,
         })
     }
 
@@ -147,7 +157,7 @@ impl Recorder {
         let first = 2 * self.open.len() as u32;
         let OpNote { op, flops, bytes } = self.note.clone();
         (self.note.flops, self.note.bytes) = (0, 0);
-        self.open.push(KernelTime { kernel, op, microseconds: 0.0, flops, bytes });
+        self.open.push(KernelTime { kernel, op, start_microseconds: 0.0, microseconds: 0.0, flops, bytes });
         wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,
             beginning_of_pass_write_index: Some(first),
@@ -156,6 +166,9 @@ impl Recorder {
     }
 
     pub(crate) fn resolve(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        if let Some(track) = &mut self.track {
+            track.submit();
+        }
         let count = 2 * self.open.len() as u32;
         if count > 0 {
             encoder.resolve_query_set(&self.queries, 0..count, &self.resolved, 0);
@@ -173,23 +186,30 @@ impl Recorder {
         gpu.wait_for(None);
         if let Ok(view) = self.staging.get_mapped_range(..) {
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&view[..]);
+            let origin = *self.origin.get_or_insert(ticks[0]);
+            let microseconds = |ticks: u64| ticks as f64 * self.period_ns * 1e-3;
             for (k, t) in self.open.iter_mut().zip(ticks.chunks_exact(2)) {
-                k.microseconds = t[1].saturating_sub(t[0]) as f64 * self.period_ns * 1e-3;
+                k.start_microseconds = microseconds(t[0].saturating_sub(origin));
+                k.microseconds = microseconds(t[1].saturating_sub(t[0]));
                 if self.print {
                     eprintln!("{k}");
                 }
             }
+            if let Some(track) = &mut self.track {
+                track.finish(&self.open);
+            }
         }
         self.staging.unmap();
-        self.done.append(&mut self.open);
-        if self.print {
-            // Printed lines need no table later; a long run must not collect them.
-            self.done.clear();
+        if let Some(done) = &mut self.done {
+            done.append(&mut self.open);
         }
+        self.open.clear();
     }
 
-    pub(crate) fn finish(self) -> Profile {
-        Profile { kernels: self.done }
+    /// Whether anyone still looks at the times.
+    pub(crate) fn is_wanted(&mut self) -> bool {
+        self.track.take_if(|_| !crate::trace::is_on());
+        self.print || self.done.is_some() || self.track.is_some()
     }
 }
 
@@ -199,9 +219,16 @@ impl Gpu {
     /// # Errors
     /// On an adapter without timestamp queries.
     pub(crate) fn print_kernels(&self) -> Result<()> {
-        let mut stream = self.stream();
-        stream.set_profile(true)?;
-        stream.profile().expect("just set").print = true;
+        self.stream().recorder()?.print = true;
+        Ok(())
+    }
+
+    /// Puts each kernel into the trace that is being written, until it ends.
+    ///
+    /// # Errors
+    /// On an adapter without timestamp queries.
+    pub(crate) fn trace_kernels(&self) -> Result<()> {
+        self.stream().recorder()?.track = Some(KernelTrack::new(&self.0.description.name));
         Ok(())
     }
 
@@ -210,9 +237,12 @@ impl Gpu {
     /// # Errors
     /// On an adapter without timestamp queries.
     pub fn profile<R>(&self, work: impl FnOnce() -> R) -> Result<(R, Profile)> {
-        self.stream().set_profile(true)?;
+        self.stream().recorder()?.done = Some(Vec::new());
         let result = work();
-        let recorder = self.stream().set_profile(false)?;
-        Ok((result, recorder.map(Recorder::finish).unwrap_or_default()))
+        let mut stream = self.stream();
+        stream.flush();
+        let kernels = stream.profile().and_then(|recorder| recorder.done.take()).unwrap_or_default();
+        stream.drop_unwanted_recorder();
+        Ok((result, Profile { kernels }))
     }
 }

@@ -12,6 +12,7 @@ use super::profile::{OpNote, Recorder};
 use super::recording::{Command, KernelRecording, OpenRecording};
 use super::stats::Counters;
 use crate::error::Error;
+use crate::trace;
 
 /// Kernels in one submission. Enough to make the cost of submitting small, few enough that the GPU starts early and that
 /// a driver with a watchdog sees short command buffers.
@@ -191,7 +192,9 @@ impl Stream {
         }
         self.recorded = 0;
         Counters::add(&gpu.counters.submits, 1);
+        let span = trace::span("submit");
         self.in_flight.push_back(gpu.queue.submit([encoder.finish()]));
+        drop(span);
         #[cfg(not(target_arch = "wasm32"))]
         if self.in_flight.len() > MAX_IN_FLIGHT {
             gpu.wait_for(self.in_flight.pop_front());
@@ -199,6 +202,7 @@ impl Stream {
         let _ = gpu.device.poll(wgpu::PollType::Poll);
         if let Some(profile) = &mut self.profile {
             profile.collect(&gpu);
+            self.drop_unwanted_recorder();
         }
     }
 
@@ -214,12 +218,18 @@ impl Stream {
         self.inner().wait_for(self.last_submission());
     }
 
-    /// Starts to time every kernel (each in a pass of its own), or stops and hands over the times.
-    pub(crate) fn set_profile(&mut self, on: bool) -> Result<Option<Recorder>, Error> {
+    /// What times every kernel (each in a pass of its own), from here on.
+    pub(crate) fn recorder(&mut self) -> Result<&mut Recorder, Error> {
         self.flush();
-        let gpu = self.inner();
-        let recorder = on.then(|| Recorder::new(&gpu)).transpose()?;
-        Ok(std::mem::replace(&mut self.profile, recorder))
+        match &mut self.profile {
+            Some(recorder) => Ok(recorder),
+            none => Ok(none.insert(Recorder::new(&*self.gpu.upgrade().expect("alive"))?)),
+        }
+    }
+
+    /// Stops timing kernels when nobody looks at the times any more.
+    pub(crate) fn drop_unwanted_recorder(&mut self) {
+        self.profile.take_if(|recorder| !recorder.is_wanted());
     }
 
     /// The running profile, to which [`crate::op::apply`] tells what each kernel works on.

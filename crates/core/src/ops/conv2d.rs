@@ -4,16 +4,12 @@
 //! `iy = oy*stride - top + kh*dilation` and `ix` likewise.
 //!
 //! Backward is two ops of their own, each linear in both of its inputs, so that their derivatives are convolutions again:
-//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw` from `x, dz`, with `dz = dy * act'`. The GPU's kernels
-//! are in `conv2d_gpu.rs`; on the CPU each is im2col and a matrix product, block by block.
-
-use rayon::prelude::*;
+//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw` from `x, dz`, with `dz = dy * act'`. What they
+//! calculate is in `conv2d_cpu.rs`, the GPU's kernels are in `conv2d_gpu.rs`.
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
-use super::conv2d_gpu as kernels;
-use super::gemm::{check_epilogue, finish_block, finish_tensor};
-use crate::cpu::gemm::{Mat, gemm};
-use crate::cpu::im2col::Columns;
+use super::gemm::{check_epilogue, finish_tensor};
+use super::{conv2d_cpu as cpu, conv2d_gpu as kernels};
 use crate::gpu::Stream;
 use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
 use crate::shape::{Shape, ShapeError};
@@ -63,26 +59,6 @@ impl Geometry {
         self.h.size * self.w.size * self.c / self.groups
     }
 
-    fn columns(&self, group: usize) -> Columns {
-        let width = self.c / self.groups;
-        Columns { axes: [self.h, self.w], channels: self.c, first: group * width, group: width }
-    }
-
-    /// Output rows `(n, oy)`.
-    fn rows(&self) -> usize {
-        self.batch * self.h.output
-    }
-
-    /// A group's weights as a matrix `(depth, O/groups)`.
-    fn weights<'a>(&self, w: &'a [f32], group: usize) -> Mat<'a> {
-        Mat { data: &w[(group * self.o / self.groups).min(w.len())..], row_stride: self.o, col_stride: 1 }
-    }
-
-    /// A group's channels of a block of `y` as a matrix `(pixels, O/groups)`.
-    fn outputs<'a>(&self, y: &'a [f32], group: usize) -> Mat<'a> {
-        Mat { data: &y[group * self.o / self.groups..], row_stride: self.o, col_stride: 1 }
-    }
-
     fn cost(&self) -> Cost {
         let elements = self.x().len() + self.y().len() + self.kernel().len();
         Cost { flops: 2 * (self.pixels() * self.o * self.depth()) as u64, bytes: 4 * elements as u64 }
@@ -109,24 +85,8 @@ impl Op for Conv2d {
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let g = Geometry::new(x[0].shape(), x[1].shape(), &self.0).expect("inferred before");
-        let (x, w, bias) = (x[0].slice::<f32>(), x[1].slice::<f32>(), x.get(2).map(|b| b.slice::<f32>()));
-        let (y, row) = (y[0].slice::<f32>(), g.w.output * g.o);
-        if y.is_empty() {
-            return;
-        }
-        let block = g.columns(0).block();
-        y.par_chunks_mut(block * row).enumerate().for_each_init(Vec::new, |columns, (i, y)| {
-            let rows = i * block..i * block + y.len() / row;
-            let pixels = y.len() / g.o;
-            columns.resize(pixels * g.depth(), 0.0);
-            for group in 0..g.groups {
-                g.columns(group).gather(x, rows.clone(), columns);
-                let size = [pixels, g.o / g.groups, g.depth()];
-                let y = &mut y[group * g.o / g.groups..];
-                gemm(y, g.o, size, Mat::rows(columns, g.depth()), g.weights(w, group), false, false);
-            }
-            finish_block(y, g.o, bias, self.0.activation);
-        });
+        let bias = x.get(2).map(|b| b.slice());
+        cpu::forward(&g, x[0].slice(), x[1].slice(), bias, self.0.activation, y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -179,29 +139,6 @@ impl DataGradient {
     }
 }
 
-/// Elements of an image's gradient that are NaN because a weight that is not finite meets a zero, between two strides or
-/// beyond the outputs. None, unless a weight is infinite or NaN.
-fn meetings_with_zeros(g: &Geometry, w: &[f32]) -> Vec<usize> {
-    let meets = |a: &Axis, i: usize, tap: usize| {
-        let at = (i + a.before).checked_sub(tap * a.dilation);
-        !at.is_some_and(|at| at.is_multiple_of(a.stride) && at / a.stride < a.output)
-    };
-    let (of_group, width) = (g.c / g.groups, g.o / g.groups);
-    let mut places = Vec::new();
-    // A tap's weights of one input channel, for all output channels of its group: each place is found once.
-    let weights = w.chunks(width.max(1)).enumerate();
-    for (at, _) in weights.filter(|(_, weights)| weights.iter().any(|w| !w.is_finite())) {
-        let (row, group) = (at / g.groups, at % g.groups);
-        let (tap, channel) = (row / of_group, group * of_group + row % of_group);
-        for y in 0..g.h.input {
-            let zero = meets(&g.h, y, tap / g.w.size);
-            let columns = (0..g.w.input).filter(|&x| zero || meets(&g.w, x, tap % g.w.size));
-            places.extend(columns.map(|x| (y * g.w.input + x) * g.c + channel));
-        }
-    }
-    places
-}
-
 impl Op for DataGradient {
     fn name(&self) -> &'static str {
         self.name
@@ -212,31 +149,7 @@ impl Op for DataGradient {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let g = self.geometry(x[1].shape());
-        let (dz, w, dx) = (x[0].slice::<f32>(), x[1].slice::<f32>(), y[0].slice::<f32>());
-        let (image, output_row) = (g.h.input * g.w.input * g.c, g.w.output * g.o);
-        if dx.is_empty() {
-            return;
-        }
-        let zero_times = meetings_with_zeros(&g, w);
-        // Windows overlap, so an image is one thread's; blocks of its rows keep the columns in the cache.
-        dx.par_chunks_mut(image).enumerate().for_each_init(Vec::new, |columns, (n, dx)| {
-            dx.fill(0.0);
-            let block = g.columns(0).block().min(g.h.output);
-            for first in (0..g.h.output).step_by(block) {
-                let rows = n * g.h.output + first..n * g.h.output + (first + block).min(g.h.output);
-                let pixels = rows.len() * g.w.output;
-                columns.resize(pixels * g.depth(), 0.0);
-                for group in 0..g.groups {
-                    let dz = g.outputs(&dz[rows.start * output_row..], group);
-                    let w = g.weights(w, group);
-                    let turned = Mat { row_stride: w.col_stride, col_stride: w.row_stride, ..w };
-                    gemm(columns, g.depth(), [pixels, g.depth(), g.o / g.groups], dz, turned, false, false);
-                    g.columns(group).scatter(columns, rows.clone(), dx);
-                }
-            }
-            zero_times.iter().for_each(|&at| dx[at] = f32::NAN);
-        });
+        cpu::data_gradient(&self.geometry(x[1].shape()), x[0].slice(), x[1].slice(), y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -283,37 +196,7 @@ impl Op for WeightGradient {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let g = self.geometry(x[0].shape());
-        let (x, dz, dw) = (x[0].slice::<f32>(), x[1].slice::<f32>(), y[0].slice::<f32>());
-        let output_row = g.w.output * g.o;
-        // A fixed number of partial sums, whatever the number of threads, so that results don't depend on it.
-        let parts = g.rows().clamp(1, 8);
-        let per_part = g.rows().div_ceil(parts);
-        let partials: Vec<Vec<f32>> = (0..parts)
-            .into_par_iter()
-            .map(|part| {
-                let (mut sum, mut columns) = (vec![0.0; dw.len()], Vec::new());
-                let end = ((part + 1) * per_part).min(g.rows());
-                let block = g.columns(0).block();
-                for first in (part * per_part..end).step_by(block) {
-                    let rows = first..(first + block).min(end);
-                    let pixels = rows.len() * g.w.output;
-                    columns.resize(pixels * g.depth(), 0.0);
-                    for group in 0..g.groups {
-                        g.columns(group).gather(x, rows.clone(), &mut columns);
-                        let dz = g.outputs(&dz[rows.start * output_row..], group);
-                        let turned = Mat::transposed(&columns, g.depth());
-                        let sum = &mut sum[group * g.o / g.groups..];
-                        gemm(sum, g.o, [g.depth(), g.o / g.groups, pixels], turned, dz, true, false);
-                    }
-                }
-                sum
-            })
-            .collect();
-        dw.fill(0.0);
-        for partial in &partials {
-            dw.iter_mut().zip(partial).for_each(|(dw, p)| *dw += p);
-        }
+        cpu::weight_gradient(&self.geometry(x[0].shape()), x[0].slice(), x[1].slice(), y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {

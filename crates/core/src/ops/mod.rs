@@ -10,6 +10,7 @@ mod cast;
 pub mod clock;
 mod compare;
 mod conv2d;
+mod conv2d_cpu;
 mod conv2d_gpu;
 mod conv_nd;
 pub mod conv_options;

@@ -1,0 +1,143 @@
+//! The CPU half of `conv2d.rs`: im2col and a matrix product, block by block.
+
+use rayon::prelude::*;
+
+use super::conv2d::Geometry;
+use super::gemm::finish_block;
+use super::unary::Unary;
+use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::im2col::Columns;
+use crate::window::Axis;
+
+impl Geometry {
+    fn columns(&self, group: usize) -> Columns {
+        let width = self.c / self.groups;
+        Columns { axes: [self.h, self.w], channels: self.c, first: group * width, group: width }
+    }
+
+    /// Output rows `(n, oy)`.
+    fn rows(&self) -> usize {
+        self.batch * self.h.output
+    }
+
+    /// A group's weights as a matrix `(depth, O/groups)`.
+    fn weights<'a>(&self, w: &'a [f32], group: usize) -> Mat<'a> {
+        Mat { data: &w[(group * self.o / self.groups).min(w.len())..], row_stride: self.o, col_stride: 1 }
+    }
+
+    /// A group's channels of a block of `y` as a matrix `(pixels, O/groups)`.
+    fn outputs<'a>(&self, y: &'a [f32], group: usize) -> Mat<'a> {
+        Mat { data: &y[group * self.o / self.groups..], row_stride: self.o, col_stride: 1 }
+    }
+}
+
+/// `y = act(x * w + bias)`.
+pub(super) fn forward(
+    g: &Geometry,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    activation: Option<Unary>,
+    y: &mut [f32],
+) {
+    let row = g.w.output * g.o;
+    if y.is_empty() {
+        return;
+    }
+    let block = g.columns(0).block();
+    y.par_chunks_mut(block * row).enumerate().for_each_init(Vec::new, |columns, (i, y)| {
+        let rows = i * block..i * block + y.len() / row;
+        let pixels = y.len() / g.o;
+        columns.resize(pixels * g.depth(), 0.0);
+        for group in 0..g.groups {
+            g.columns(group).gather(x, rows.clone(), columns);
+            let size = [pixels, g.o / g.groups, g.depth()];
+            let y = &mut y[group * g.o / g.groups..];
+            gemm(y, g.o, size, Mat::rows(columns, g.depth()), g.weights(w, group), false, false);
+        }
+        finish_block(y, g.o, bias, activation);
+    });
+}
+
+/// Elements of an image's gradient that are NaN because a weight that is not finite meets a zero, between two strides or
+/// beyond the outputs. None, unless a weight is infinite or NaN.
+fn meetings_with_zeros(g: &Geometry, w: &[f32]) -> Vec<usize> {
+    let meets = |a: &Axis, i: usize, tap: usize| {
+        let at = (i + a.before).checked_sub(tap * a.dilation);
+        !at.is_some_and(|at| at.is_multiple_of(a.stride) && at / a.stride < a.output)
+    };
+    let (of_group, width) = (g.c / g.groups, g.o / g.groups);
+    let mut places = Vec::new();
+    // A tap's weights of one input channel, for all output channels of its group: each place is found once.
+    let weights = w.chunks(width.max(1)).enumerate();
+    for (at, _) in weights.filter(|(_, weights)| weights.iter().any(|w| !w.is_finite())) {
+        let (row, group) = (at / g.groups, at % g.groups);
+        let (tap, channel) = (row / of_group, group * of_group + row % of_group);
+        for y in 0..g.h.input {
+            let zero = meets(&g.h, y, tap / g.w.size);
+            let columns = (0..g.w.input).filter(|&x| zero || meets(&g.w, x, tap % g.w.size));
+            places.extend(columns.map(|x| (y * g.w.input + x) * g.c + channel));
+        }
+    }
+    places
+}
+
+/// `dx` from `dz` and `w`.
+pub(super) fn data_gradient(g: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]) {
+    let (image, output_row) = (g.h.input * g.w.input * g.c, g.w.output * g.o);
+    if dx.is_empty() {
+        return;
+    }
+    let zero_times = meetings_with_zeros(g, w);
+    // Windows overlap, so an image is one thread's; blocks of its rows keep the columns in the cache.
+    dx.par_chunks_mut(image).enumerate().for_each_init(Vec::new, |columns, (n, dx)| {
+        dx.fill(0.0);
+        let block = g.columns(0).block().min(g.h.output);
+        for first in (0..g.h.output).step_by(block) {
+            let rows = n * g.h.output + first..n * g.h.output + (first + block).min(g.h.output);
+            let pixels = rows.len() * g.w.output;
+            columns.resize(pixels * g.depth(), 0.0);
+            for group in 0..g.groups {
+                let dz = g.outputs(&dz[rows.start * output_row..], group);
+                let w = g.weights(w, group);
+                let turned = Mat { row_stride: w.col_stride, col_stride: w.row_stride, ..w };
+                gemm(columns, g.depth(), [pixels, g.depth(), g.o / g.groups], dz, turned, false, false);
+                g.columns(group).scatter(columns, rows.clone(), dx);
+            }
+        }
+        zero_times.iter().for_each(|&at| dx[at] = f32::NAN);
+    });
+}
+
+/// `dw` from `x` and `dz`.
+pub(super) fn weight_gradient(g: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+    let output_row = g.w.output * g.o;
+    // A fixed number of partial sums, whatever the number of threads, so that results don't depend on it.
+    let parts = g.rows().clamp(1, 8);
+    let per_part = g.rows().div_ceil(parts);
+    let partials: Vec<Vec<f32>> = (0..parts)
+        .into_par_iter()
+        .map(|part| {
+            let (mut sum, mut columns) = (vec![0.0; dw.len()], Vec::new());
+            let end = ((part + 1) * per_part).min(g.rows());
+            let block = g.columns(0).block();
+            for first in (part * per_part..end).step_by(block) {
+                let rows = first..(first + block).min(end);
+                let pixels = rows.len() * g.w.output;
+                columns.resize(pixels * g.depth(), 0.0);
+                for group in 0..g.groups {
+                    g.columns(group).gather(x, rows.clone(), &mut columns);
+                    let dz = g.outputs(&dz[rows.start * output_row..], group);
+                    let turned = Mat::transposed(&columns, g.depth());
+                    let sum = &mut sum[group * g.o / g.groups..];
+                    gemm(sum, g.o, [g.depth(), g.o / g.groups, pixels], turned, dz, true, false);
+                }
+            }
+            sum
+        })
+        .collect();
+    dw.fill(0.0);
+    for partial in &partials {
+        dw.iter_mut().zip(partial).for_each(|(dw, p)| *dw += p);
+    }
+}
