@@ -221,9 +221,10 @@ impl Stream {
     /// What times every kernel (each in a pass of its own), from here on.
     pub(crate) fn recorder(&mut self) -> Result<&mut Recorder, Error> {
         self.flush();
+        let gpu = self.inner();
         match &mut self.profile {
             Some(recorder) => Ok(recorder),
-            none => Ok(none.insert(Recorder::new(&*self.gpu.upgrade().expect("alive"))?)),
+            none => Ok(none.insert(Recorder::new(&gpu)?)),
         }
     }
 
