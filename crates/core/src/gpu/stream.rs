@@ -1,12 +1,14 @@
 //! The stream: one open encoder with one open compute pass, into which every kernel is recorded, and when it is submitted.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use tilegrad_shaders::ParamsIn;
 
 use super::buffer::GpuBuffer;
 use super::context::{Gpu, GpuInner, MAX_PARAMS};
+use super::image::Images;
 use super::kernel::{BindGroups, Dispatch, Layouts, MAX_BINDINGS, Pipelines};
 use super::profile::Recorder;
 use super::stats::Counters;
@@ -26,6 +28,7 @@ pub struct Stream {
     pipelines: Pipelines,
     layouts: Layouts,
     bind_groups: BindGroups,
+    images: Images,
     uniforms: Option<Uniforms>,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
@@ -43,6 +46,7 @@ impl Stream {
             pipelines: Pipelines::default(),
             layouts,
             bind_groups: BindGroups::default(),
+            images: Images::default(),
             uniforms,
             encoder: None,
             pass: None,
@@ -114,7 +118,7 @@ impl Stream {
         self.open_pass(&gpu, &d);
         let pass = self.pass.as_mut().expect("just opened");
         pass.set_pipeline(self.pipelines.get(pipeline));
-        pass.set_bind_group(0, self.bind_groups.find(&gpu, &mut self.layouts, &d), &[]);
+        pass.set_bind_group(0, self.bind_groups.find(&gpu, &mut self.layouts, &self.images, &d), &[]);
         match (offset, &self.uniforms) {
             (Some(offset), Some(uniforms)) => pass.set_bind_group(1, &uniforms.group, &[offset]),
             _ => pass.set_immediates(0, d.params),
@@ -130,25 +134,48 @@ impl Stream {
         }
     }
 
+    /// [`Stream::dispatch`] of a kernel that reads only these elements of its inputs: a range for each, which starts at a
+    /// multiple of four, or is empty if the kernel doesn't read the input. If its shader takes images, the ranges are copied
+    /// to them, and the kernel finds them at their images' starts.
+    pub fn dispatch_parts(&mut self, parts: &[Range<usize>], d: Dispatch<'_>) {
+        debug_assert!(parts.len() == d.inputs.len() && parts.iter().all(|r| r.start.is_multiple_of(4)), "{parts:?}");
+        if d.kernel.shader.images && !d.workgroups.contains(&0) {
+            for (slot, (buffer, part)) in d.inputs.iter().zip(parts).enumerate() {
+                if let Err(error) = self.fill_image(slot, buffer, part) {
+                    return d.outputs.iter().for_each(|b| b.set_poison(error.clone()));
+                }
+            }
+        }
+        self.dispatch(d);
+    }
+
+    /// Copies elements of a buffer to the image of input `slot`.
+    fn fill_image(&mut self, slot: usize, buffer: &GpuBuffer, part: &Range<usize>) -> Result<(), Error> {
+        let gpu = self.inner();
+        if self.images.fit(&gpu, slot, part.len())? {
+            // They hold the smaller image.
+            self.bind_groups.clear();
+        }
+        if let Some(raw) = buffer.raw().filter(|_| !part.is_empty()) {
+            self.pass = None;
+            self.images.fill(open_encoder(&mut self.encoder, &gpu), slot, raw, part);
+        }
+        Ok(())
+    }
+
     /// Copies `bytes` bytes of a buffer, from byte `start` on, to the front of another.
     pub(crate) fn copy_to(&mut self, source: &wgpu::Buffer, start: u64, target: &wgpu::Buffer, bytes: u64) {
         self.pass = None;
         let gpu = self.inner();
-        self.encoder(&gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
+        open_encoder(&mut self.encoder, &gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
         self.recorded += 1;
-    }
-
-    fn encoder(&mut self, gpu: &GpuInner) -> &mut wgpu::CommandEncoder {
-        self.encoder
-            .get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
     }
 
     fn open_pass(&mut self, gpu: &GpuInner, d: &Dispatch<'_>) {
         if self.pass.is_some() {
             return;
         }
-        self.encoder(gpu);
-        let encoder = self.encoder.as_mut().expect("just made");
+        let encoder = open_encoder(&mut self.encoder, gpu);
         let timestamp_writes = self.profile.as_mut().map(|p| p.begin(d.kernel.entry));
         self.pass = Some(
             encoder
@@ -214,6 +241,10 @@ impl Stream {
     pub(crate) fn profile(&mut self) -> Option<&mut Recorder> {
         self.profile.as_mut()
     }
+}
+
+fn open_encoder<'a>(encoder: &'a mut Option<wgpu::CommandEncoder>, gpu: &GpuInner) -> &'a mut wgpu::CommandEncoder {
+    encoder.get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
 }
 
 /// Kernel parameters on adapters without immediates: one uniform buffer, filled on the host while kernels are recorded

@@ -5,7 +5,7 @@
 
 use tilegrad_shaders::{MATMUL, MATMUL_TILED};
 
-use super::gemm::{self, Operand, Product};
+use super::gemm::{self, Operand, Part, Product};
 use super::unary::Unary;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::gemm::{Mat, gemm};
@@ -103,7 +103,7 @@ impl Op for MatMul {
             batches: batch,
             a: operand(&x[0]),
             b: operand(&x[1]),
-            bias: x.get(2).map(|b| (b.buffer, b.offset())),
+            bias: x.get(2).map(|b| (b.buffer, Part::of(b))),
             activation: self.activation,
             c: y[0].buffer,
             c_offset: 0,
