@@ -3,6 +3,7 @@
 //                    with iy = oy*SH - PT + kh*DH and ix = ox*SW - PL + kw*DW; pixels outside the image are zero
 //   backward_data    dx[n,iy,ix,c] = sum over kh,kw,o of dy[n,oy,ox,o] * w[kh,kw,c,o]
 //   backward_weights dw[kh,kw,c,o] = sum over n,oy,ox of x[n,iy,ix,c] * dy[n,oy,ox,o]
+//                    and behind it, if there is a bias, dbias[o] = sum over n,oy,ox of dy[n,oy,ox,o]
 // x (N,H,W,C), y (N,OH,OW,O), w (KH,KW,CG,OG*GROUPS) with CG = C/GROUPS and OG = O/GROUPS.
 //
 // Each is a matrix product whose left matrix is gathered on the way: rows are pixels (forward, data) or kernel
@@ -32,7 +33,7 @@ struct Params {
 @group(0) @binding(0) var dy_data: texture_storage_2d<rgba32float, read>; // data: (N,OH,OW,O)
 @group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;    // data: (N,H,W,C)
 @group(0) @binding(1) var dy_weights: texture_storage_2d<rgba32float, read>; // weights: (N,OH,OW,O)
-@group(0) @binding(2) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH,KW,CG,O)
+@group(0) @binding(2) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH*KW*CG + HAS_BIAS,O)
 
 // Inputs are images, which a software rasteriser reads faster than buffers: four values a texel, 4096 texels a row.
 fn texel(at: u32) -> vec2<u32> { return vec2<u32>((at >> 2u) & 4095u, at >> 14u); }
@@ -331,9 +332,10 @@ fn load_dy_rows(pixel: u32, last: u32, column: u32, group: u32) -> array<vec4<f3
     return t;
 }
 
-fn store_dw(row: u32, column: u32, tile: Tile, value: vec4<f32>) {
-    let at = p.w_offset + (tile.split * TAPS * CG + row) * O + tile.group * OG + column;
-    let inside = row < TAPS * CG;
+// Four columns of a row, if it is one of the first `rows`.
+fn store_dw(row: u32, rows: u32, column: u32, tile: Tile, value: vec4<f32>) {
+    let at = p.w_offset + (tile.split * (TAPS * CG + HAS_BIAS) + row) * O + tile.group * OG + column;
+    let inside = row < rows;
     if O_VEC == 1u {
         if inside && column < OG { dw[at >> 2u] = value; }
     } else {
@@ -357,6 +359,7 @@ fn conv2d_backward_weights(
     let quad = min(tile.row + lane % ROW_QUADS * 4u, TAPS * CG - min(4u, TAPS * CG));
 
     clear();
+    var of_bias = vec4<f32>(0.0);
     for (var q = begin; q < end; q += 4u) {
         var piece: array<vec4<f32>, LOADS>;
         if C_VEC == 1u {
@@ -378,7 +381,9 @@ fn conv2d_backward_weights(
         }
         let values = load_dy_rows(q, last, tile.column, tile.group);
         if C_VEC == 1u { accumulate_quads(piece, values); } else { accumulate_rows(piece, values); }
+        if HAS_BIAS == 1u { of_bias += values[0] + values[1] + values[2] + values[3]; }
     }
 
-    for (var r = 0u; r < ROWS; r++) { store_dw(tile.row + r, tile.column, tile, sums[r]); }
+    for (var r = 0u; r < ROWS; r++) { store_dw(tile.row + r, TAPS * CG, tile.column, tile, sums[r]); }
+    if HAS_BIAS == 1u && tile.row == 0u { store_dw(TAPS * CG, TAPS * CG + 1u, tile.column, tile, of_bias); }
 }

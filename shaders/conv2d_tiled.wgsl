@@ -3,6 +3,7 @@
 //                    with iy = oy*SH - PT + kh*DH and ix = ox*SW - PL + kw*DW; pixels outside the image are zero
 //   backward_data    dx[n,iy,ix,c] = sum over kh,kw,o of dy[n,oy,ox,o] * w[kh,kw,c,o]
 //   backward_weights dw[kh,kw,c,o] = sum over n,oy,ox of x[n,iy,ix,c] * dy[n,oy,ox,o]
+//                    and behind it, if there is a bias, dbias[o] = sum over n,oy,ox of dy[n,oy,ox,o]
 // x (N,H,W,C), y (N,OH,OW,O), w (KH,KW,CG,OG*GROUPS) with CG = C/GROUPS and OG = O/GROUPS.
 //
 // Each is a matrix product whose left matrix is gathered on the way: rows are pixels (forward, data) or kernel
@@ -31,7 +32,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> dy_data: array<vec4<f32>>;     // data: (N,OH,OW,O)
 @group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;    // data: (N,H,W,C)
 @group(0) @binding(1) var<storage, read> dy_weights: array<vec4<f32>>;  // weights: (N,OH,OW,O)
-@group(0) @binding(2) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH,KW,CG,O)
+@group(0) @binding(2) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH*KW*CG + HAS_BIAS,O)
 
 const THREADS_N: u32 = TILE_N / THREAD_N;              // threads side by side
 const THREADS: u32 = THREADS_N * (TILE_M / THREAD_M);
@@ -46,6 +47,8 @@ var<workgroup> tile_a: array<vec4<f32>, TILE_M * A_STRIDE>;  // [row][k / 4], fo
 var<workgroup> tile_b: array<vec4<f32>, TILE_K * B_STRIDE>;  // [k][column / 4], four values along n
 var<private> left: array<vec4<f32>, THREAD_M>;   // sums of columns 4 * tx to 4 * tx + 3
 var<private> right: array<vec4<f32>, THREAD_M>;  // sums of the same columns in the right half, if THREAD_N is 8
+var<private> left_sums: vec4<f32>;               // sums of those columns of dy, in the threads that make them
+var<private> right_sums: vec4<f32>;
 var<private> next_a: array<vec4<f32>, A_LOADS>;
 var<private> next_b: array<vec4<f32>, B_LOADS>;
 
@@ -405,9 +408,18 @@ fn fetch_backward_weights(thread: u32, tile: Tile, k: u32, end: u32) {
     }
 }
 
-fn store_dw(row: u32, column: u32, tile: Tile, value: vec4<f32>) {
-    let at = p.w_offset + (tile.split * TAPS * CG + row) * O + tile.group * OG + column;
-    let inside = row < TAPS * CG;
+// Adds up the columns of the piece of dy in workgroup memory.
+fn sum_columns(tx: u32) {
+    for (var k = 0u; k < TILE_K; k++) {
+        left_sums += tile_b[k * B_STRIDE + tx];
+        if THREAD_N == 8u { right_sums += tile_b[k * B_STRIDE + tx + N_QUADS / 2u]; }
+    }
+}
+
+// Four columns of a row, if it is one of the first `rows`.
+fn store_dw(row: u32, rows: u32, column: u32, tile: Tile, value: vec4<f32>) {
+    let at = p.w_offset + (tile.split * (TAPS * CG + HAS_BIAS) + row) * O + tile.group * OG + column;
+    let inside = row < rows;
     if O_VEC == 1u {
         if inside && column < OG { dw[at >> 2u] = value; }
     } else {
@@ -429,6 +441,7 @@ fn conv2d_backward_weights(
     let ty = thread / THREADS_N;
     let begin = tile.split * p.split;
     let end = min(begin + p.split, p.batch * OH * OW);
+    let makes_sums = HAS_BIAS == 1u && tile.row == 0u && ty == 0u;
     fetch_backward_weights(thread, tile, begin, end);
     for (var k = begin; k < end; k += TILE_K) {
         put_tiles_along_rows(thread);
@@ -436,13 +449,16 @@ fn conv2d_backward_weights(
         workgroupBarrier();
         if k + TILE_K < end { fetch_backward_weights(thread, tile, k + TILE_K, end); }
         multiply_tiles(tx, ty);
+        if makes_sums { sum_columns(tx); }
         // The next round overwrites the tiles, so every thread must have read them.
         workgroupBarrier();
     }
     let column = tile.column + tx * 4u;
     let row = tile.row + ty * THREAD_M;
-    for (var r = 0u; r < THREAD_M; r++) { store_dw(row + r, column, tile, left[r]); }
+    for (var r = 0u; r < THREAD_M; r++) { store_dw(row + r, TAPS * CG, column, tile, left[r]); }
+    if makes_sums { store_dw(TAPS * CG, TAPS * CG + 1u, column, tile, left_sums); }
     if THREAD_N == 8u {
-        for (var r = 0u; r < THREAD_M; r++) { store_dw(row + r, column + TILE_N / 2u, tile, right[r]); }
+        for (var r = 0u; r < THREAD_M; r++) { store_dw(row + r, TAPS * CG, column + TILE_N / 2u, tile, right[r]); }
+        if makes_sums { store_dw(TAPS * CG, TAPS * CG + 1u, column + TILE_N / 2u, tile, right_sums); }
     }
 }

@@ -9,9 +9,12 @@
 // With splits > 1 each split sums its own range of k and writes a partial product; `matmul_reduce_partials` adds
 // the partials up, always in the same order, and applies the epilogue.
 //
+// With SUMS 1 each matrix of C has one row more: the sums of B's columns, which go by here anyway. A gradient of weights
+// and of a bias is such a product.
+//
 // Header: LANES 8 or 16. ROWS 8, 16 or 32, at least LANES. A_LOAD, B_LOAD (0: four values along k; 1: four along m
 // or n; 2: single values, any strides). C_VEC 1 when n and c_offset are multiples of 4. HAS_BIAS 0 or 1.
-// ACT 0 none, 1 relu, 2 sigmoid, 3 tanh.
+// ACT 0 none, 1 relu, 2 sigmoid, 3 tanh. SUMS 0 or 1; 0 with HAS_BIAS or ACT.
 
 struct Params {
     m: u32,          // rows of C
@@ -35,7 +38,7 @@ struct Params {
 @group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>;     // [batches, m, k], any strides
 @group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;     // [batches, k, n], any strides
 @group(0) @binding(2) var bias: texture_storage_2d<rgba32float, read>;  // [n]
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;     // [splits, batches, m, n]
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;     // [splits, batches, m + SUMS, n]
 
 // Inputs are images, which a software rasteriser reads faster than buffers: four values a texel, 4096 texels a row.
 fn texel(at: u32) -> vec2<u32> { return vec2<u32>((at >> 2u) & 4095u, at >> 14u); }
@@ -140,15 +143,15 @@ fn load_b_rows(k: u32, k_end: u32, column: u32, base: u32) -> array<vec4<f32>, 4
     return t;
 }
 
-// Writes one row of this lane's sums, where it lies inside C.
-fn store(row: u32, column: u32, layer: u32, sum: vec4<f32>) {
+// Writes one row of this lane's sums, where it lies inside the first `rows` rows of C.
+fn store(row: u32, rows: u32, column: u32, layer: u32, sum: vec4<f32>) {
     let value = activate(sum);
-    let at = p.c_offset + (layer * p.m + row) * p.n + column;
+    let at = p.c_offset + (layer * (p.m + SUMS) + row) * p.n + column;
     if C_VEC == 1u {
-        if row < p.m && column < p.n { c[at >> 2u] = value; }
+        if row < rows && column < p.n { c[at >> 2u] = value; }
     } else {
         for (var i = 0u; i < 4u; i++) {
-            if row < p.m && column + i < p.n { c[(at + i) >> 2u][(at + i) & 3u] = value[i]; }
+            if row < rows && column + i < p.n { c[(at + i) >> 2u][(at + i) & 3u] = value[i]; }
         }
     }
 }
@@ -174,15 +177,19 @@ fn matmul_forward(
     let b_base = p.b_offset + batch * p.b_batch;
 
     for (var r = 0u; r < ROWS; r++) { sums[r] = vec4<f32>(0.0); }
+    var of_columns = vec4<f32>(0.0);
     for (var k = k_begin; k < k_end; k += 4u) {
         var piece: array<vec4<f32>, A_LOADS>;
         for (var i = 0u; i < A_LOADS; i++) { piece[i] = load_a(row0, k, k_end, a_base, lane, i); }
-        accumulate(piece, load_b_rows(k, k_end, column0, b_base));
+        let values = load_b_rows(k, k_end, column0, b_base);
+        accumulate(piece, values);
+        if SUMS == 1u { of_columns += values[0] + values[1] + values[2] + values[3]; }
     }
 
     var shift = vec4<f32>(0.0);
     if HAS_BIAS == 1u { shift = load_bias(column0); }
-    for (var r = 0u; r < ROWS; r++) { store(row0 + r, column0, layer, sums[r] + shift); }
+    for (var r = 0u; r < ROWS; r++) { store(row0 + r, p.m, column0, layer, sums[r] + shift); }
+    if SUMS == 1u && row0 == 0u { store(p.m, p.m + 1u, column0, layer, of_columns); }
 }
 
 // Adds up the partial products of matmul_forward: c = act(sum over splits of a[split] + bias).

@@ -8,9 +8,13 @@
 // With splits > 1 each split sums its own range of k and writes a partial product; `matmul_reduce_partials` adds
 // the partials up, always in the same order, and applies the epilogue. Bindings and parameters are matmul.wgsl's.
 //
+// With SUMS 1 each matrix of C has one row more: the sums of B's columns, which go by here anyway. A gradient of weights
+// and of a bias is such a product.
+//
 // Header: TILE_M, TILE_N, TILE_K (a multiple of 4). THREAD_M rows and THREAD_N columns a thread, THREAD_N 4 or 8;
 // all divide the tile. A_LOAD, B_LOAD (0: four values along k; 1: A along m, B along n; 2: single values, any
 // strides). C_VEC 1 when n and c_offset are multiples of 4. HAS_BIAS 0 or 1. ACT 0 none, 1 relu, 2 sigmoid, 3 tanh.
+// SUMS 0 or 1; 0 with HAS_BIAS or ACT.
 
 struct Params {
     m: u32,          // rows of C
@@ -34,7 +38,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [batches, m, k], any strides
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [batches, k, n], any strides
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [n]
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [splits, batches, m, n]
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [splits, batches, m + SUMS, n]
 
 const THREADS_N: u32 = TILE_N / THREAD_N;              // threads side by side
 const THREADS: u32 = THREADS_N * (TILE_M / THREAD_M);
@@ -49,6 +53,8 @@ var<workgroup> tile_a: array<vec4<f32>, TILE_M * A_STRIDE>;  // [row][k / 4], fo
 var<workgroup> tile_b: array<vec4<f32>, TILE_K * B_STRIDE>;  // [k][column / 4], four values along n
 var<private> left: array<vec4<f32>, THREAD_M>;   // sums of columns 4 * tx to 4 * tx + 3
 var<private> right: array<vec4<f32>, THREAD_M>;  // sums of the same columns in the right half, if THREAD_N is 8
+var<private> left_sums: vec4<f32>;               // sums of those columns of B, in the threads that make them
+var<private> right_sums: vec4<f32>;
 var<private> next_a: array<vec4<f32>, A_LOADS>;
 var<private> next_b: array<vec4<f32>, B_LOADS>;
 
@@ -79,14 +85,15 @@ fn load_bias(column: u32) -> vec4<f32> {
     return v;
 }
 
-fn store(row: u32, column: u32, layer: u32, sum: vec4<f32>) {
+// Writes four columns of a row, where it lies inside the first `rows` rows of C.
+fn store(row: u32, rows: u32, column: u32, layer: u32, sum: vec4<f32>) {
     let value = activate(sum);
-    let at = p.c_offset + (layer * p.m + row) * p.n + column;
+    let at = p.c_offset + (layer * (p.m + SUMS) + row) * p.n + column;
     if C_VEC == 1u {
-        if row < p.m && column < p.n { c[at >> 2u] = value; }
+        if row < rows && column < p.n { c[at >> 2u] = value; }
     } else {
         for (var i = 0u; i < 4u; i++) {
-            if row < p.m && column + i < p.n { c[(at + i) >> 2u][(at + i) & 3u] = value[i]; }
+            if row < rows && column + i < p.n { c[(at + i) >> 2u][(at + i) & 3u] = value[i]; }
         }
     }
 }
@@ -171,6 +178,14 @@ fn multiply_tiles(tx: u32, ty: u32) {
     }
 }
 
+// Adds up the columns of the piece of B in workgroup memory.
+fn sum_columns(tx: u32) {
+    for (var k = 0u; k < TILE_K; k++) {
+        left_sums += tile_b[k * B_STRIDE + tx];
+        if THREAD_N == 8u { right_sums += tile_b[k * B_STRIDE + tx + N_QUADS / 2u]; }
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn matmul_forward(
     @builtin(local_invocation_index) thread: u32,
@@ -192,6 +207,7 @@ fn matmul_forward(
     let b_base = p.b_offset + batch * p.b_batch;
     let tx = thread % THREADS_N;
     let ty = thread / THREADS_N;
+    let makes_sums = SUMS == 1u && row0 == 0u && ty == 0u;
 
     fetch_tiles(thread, row0, column0, k_begin, k_end, a_base, b_base);
     for (var k = k_begin; k < k_end; k += TILE_K) {
@@ -200,6 +216,7 @@ fn matmul_forward(
         workgroupBarrier();
         if k + TILE_K < k_end { fetch_tiles(thread, row0, column0, k + TILE_K, k_end, a_base, b_base); }
         multiply_tiles(tx, ty);
+        if makes_sums { sum_columns(tx); }
         // The next round overwrites the tiles, so every thread must have read them.
         workgroupBarrier();
     }
@@ -207,12 +224,14 @@ fn matmul_forward(
     let column = column0 + tx * 4u;
     var shift = vec4<f32>(0.0);
     if HAS_BIAS == 1u { shift = load_bias(column); }
-    for (var r = 0u; r < THREAD_M; r++) { store(row0 + ty * THREAD_M + r, column, layer, left[r] + shift); }
+    for (var r = 0u; r < THREAD_M; r++) { store(row0 + ty * THREAD_M + r, p.m, column, layer, left[r] + shift); }
+    if makes_sums { store(p.m, p.m + 1u, column, layer, left_sums); }
     if THREAD_N == 8u {
         if HAS_BIAS == 1u { shift = load_bias(column + TILE_N / 2u); }
         for (var r = 0u; r < THREAD_M; r++) {
-            store(row0 + ty * THREAD_M + r, column + TILE_N / 2u, layer, right[r] + shift);
+            store(row0 + ty * THREAD_M + r, p.m, column + TILE_N / 2u, layer, right[r] + shift);
         }
+        if makes_sums { store(p.m, p.m + 1u, column + TILE_N / 2u, layer, right_sums); }
     }
 }
 

@@ -1,11 +1,13 @@
-// Copies up to six tensors to their places in a flat arena, in one launch: gradients, for the optimizer's step.
+// Copies up to eight tensors to their places in a flat arena, in one launch: gradients, for the optimizer's step. They lie
+// in up to six buffers: the gradients of a layer's weights and of its bias share one.
 //
-// A workgroup copies a piece of one tensor, a thread four elements. VEC: 1 when all lengths, offsets and places are multiples
-// of 4.
+// A workgroup copies a piece of one tensor, a thread four elements: as one vector, where they begin at a multiple of four on
+// both sides.
 
 struct Params {
-    // For each tensor: the workgroup after its last one, its length, its first element, and its place in the arena.
-    parts: array<vec4<u32>, 6>,
+    // For each tensor: eight times the workgroup after its last one plus the number of its buffer, its length, its first
+    // element, and its place in the arena.
+    parts: array<vec4<u32>, 8>,
 }
 
 const SIZE: u32 = 64u;
@@ -19,8 +21,8 @@ const SIZE: u32 = 64u;
 @group(0) @binding(6) var<storage, read_write> arena: array<vec4<f32>>;
 
 // Four elements from a multiple of four on.
-fn load(part: u32, quad: u32) -> vec4<f32> {
-    switch part {
+fn load(buffer: u32, quad: u32) -> vec4<f32> {
+    switch buffer {
         case 0u: { return x0[quad]; }
         case 1u: { return x1[quad]; }
         case 2u: { return x2[quad]; }
@@ -39,23 +41,22 @@ fn pack_forward(
     let number = group.x + group.y * groups.x;
     var part = 0u;
     var begin = 0u;
-    while part < 6u && number >= p.parts[part].x {
-        begin = p.parts[part].x;
+    while part < 8u && number >= p.parts[part].x >> 3u {
+        begin = p.parts[part].x >> 3u;
         part++;
     }
-    if part == 6u {
+    if part == 8u {
         return;
     }
     let here = p.parts[part];
+    let buffer = here.x & 7u;
     let first = ((number - begin) * SIZE + local) * 4u;
-    if VEC == 1u {
-        if first < here.y {
-            arena[(here.w + first) / 4u] = load(part, (here.z + first) / 4u);
-        }
+    if first + 4u <= here.y && (here.z | here.w) % 4u == 0u {
+        arena[(here.w + first) / 4u] = load(buffer, (here.z + first) / 4u);
         return;
     }
     for (var i = first; i < min(first + 4u, here.y); i++) {
         let at = here.w + i;
-        arena[at / 4u][at % 4u] = load(part, (here.z + i) / 4u)[(here.z + i) % 4u];
+        arena[at / 4u][at % 4u] = load(buffer, (here.z + i) / 4u)[(here.z + i) % 4u];
     }
 }

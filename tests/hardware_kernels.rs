@@ -10,7 +10,7 @@ mod conv_special;
 mod onnx_runner;
 
 use common::{check, check_forward, random};
-use tilegrad::{ConvTranspose2dOptions, Device, Padding, Unary};
+use tilegrad::{Conv2dOptions, ConvTranspose2dOptions, Device, Padding, Unary};
 
 fn hardware_kernels() {
     if let Ok(device) = Device::gpu() {
@@ -24,6 +24,9 @@ fn convolutions() {
     for (name, x, w, options) in conv_cases::cases() {
         check(name, &conv_cases::inputs(x, w), |x| x[0].conv2d(&x[1], Some(&x[2]), &options));
     }
+    let same = Conv2dOptions { padding: Padding::Same, ..Default::default() };
+    let inputs = conv_cases::inputs([5, 28, 28, 4], [3, 3, 4, 8]);
+    check("split over pixels", &inputs, |x| x[0].conv2d(&x[1], Some(&x[2]), &same));
 }
 
 #[test]
@@ -68,6 +71,10 @@ fn products() {
     check("a^T b^T", &transposed, |x| x[0].transpose().matmul(&x[1].transpose()));
     let split = [random([36, 6000], 3, -1.0, 1.0), random([6000, 40], 4, -0.1, 0.1), random([40], 5, -1.0, 1.0)];
     check_forward("split with epilogue", &split, |x| x[0].linear(&x[1], Some(&x[2]), Some(Unary::Tanh)));
+    let tall = [random([5000, 36], 3, -1.0, 1.0), random([36, 40], 4, -1.0, 1.0), random([40], 5, -1.0, 1.0)];
+    check("gradients over many rows", &tall, |x| x[0].linear(&x[1], Some(&x[2]), None));
+    let wide = [random([3, 1300], 6, -1.0, 1.0), random([1300, 1280], 7, -0.1, 0.1), random([1280], 8, -1.0, 1.0)];
+    check("gradients with the largest tile", &wide, |x| x[0].linear(&x[1], Some(&x[2]), None));
     let large = [random([1600, 64], 6, -1.0, 1.0), random([64, 1300], 7, -1.0, 1.0)];
     check_forward("the largest tile", &large, |x| x[0].matmul(&x[1]));
 }

@@ -38,12 +38,28 @@ fn fused_activations() {
 #[test]
 fn large_batches_split_and_chunk() {
     let same = Conv2dOptions { padding: Padding::Same, ..Default::default() };
-    let [x, w, _] = inputs([40, 28, 28, 8], [3, 3, 8, 16]);
-    check("split over pixels", &[x.clone(), w.clone()], |x| x[0].conv2d(&x[1], None, &same));
+    let [x, w, bias] = inputs([40, 28, 28, 8], [3, 3, 8, 16]);
+    let all = [x.clone(), w.clone(), bias];
+    check("split over pixels", &all, |x| x[0].conv2d(&x[1], Some(&x[2]), &same));
     // 40 images of these columns take 36 MiB, 120 take 108 MiB: more than one chunk.
     let x = Tensor::concat(&[&x, &x, &x], 0);
     let options = Conv2dOptions { algorithm: ConvAlgorithm::Im2col, ..same };
     check_forward("im2col in chunks", &[x, w], |x| x[0].conv2d(&x[1], None, &options));
+}
+
+// Weights and bias get their gradients from one kernel if both want one, and from one each if not.
+#[test]
+fn gradients_of_some_inputs() {
+    let options = Conv2dOptions { groups: 2, padding: Padding::Same, ..Default::default() };
+    let fixed = inputs([2, 5, 6, 4], [3, 3, 2, 6]);
+    for wanted in [vec![0], vec![1], vec![2], vec![0, 2], vec![1, 2]] {
+        let some: Vec<Tensor> = wanted.iter().map(|&i| fixed[i].clone()).collect();
+        check(&format!("{wanted:?}"), &some, |some| {
+            let mut all = fixed.clone().map(|x| x.to(some[0].device()).expect("upload"));
+            wanted.iter().zip(some).for_each(|(&i, x)| all[i] = x.clone());
+            all[0].conv2d(&all[1], Some(&all[2]), &options)
+        });
+    }
 }
 
 // llvmpipe ends a kernel after 65,535 rounds of its loops, and a round is four steps of the sum.

@@ -134,6 +134,9 @@ fn sizes_that_take_the_large_tiles_and_split_the_sum() {
     let [a, b] = pair(&[600, 4096], &[4096, 40]);
     let bias = random([40], 3, -1.0, 1.0);
     check_forward("split with epilogue", &[a, b, bias], |x| x[0].linear(&x[1], Some(&x[2]), Some(Unary::Tanh)));
+    let [a, b] = pair(&[5000, 36], &[36, 40]);
+    let inputs = [a, b, random([40], 3, -1.0, 1.0)];
+    check("gradients over many rows", &inputs, |x| x[0].linear(&x[1], Some(&x[2]), None));
 }
 
 #[test]
@@ -146,6 +149,15 @@ fn dense_layers_fuse_bias_and_activation() {
         }
     }
     check("no bias", &pair(&[2, 3, 5], &[5, 4]), |x| x[0].linear(&x[1], None, None));
+    let fixed = [random([6, 5], 4, -1.0, 1.0), random([5, 3], 5, -1.0, 1.0), random([3], 6, -1.0, 1.0)];
+    for wanted in [vec![1], vec![2], vec![0, 2], vec![1, 2]] {
+        let some: Vec<Tensor> = wanted.iter().map(|&i| fixed[i].clone()).collect();
+        check(&format!("gradients of {wanted:?}"), &some, |some| {
+            let mut all = fixed.clone().map(|x| x.to(some[0].device()).expect("upload"));
+            wanted.iter().zip(some).for_each(|(&i, x)| all[i] = x.clone());
+            all[0].linear(&all[1], Some(&all[2]), None)
+        });
+    }
 }
 
 #[test]

@@ -378,6 +378,17 @@ fn tensors_are_packed_into_an_arena() {
             })
             .collect();
         assert_eq!(target.to_vec::<f32>().unwrap(), want, "on {device}");
+        // Nine parts of one buffer, and of one each: more than a launch takes.
+        let parts: Vec<Tensor> = (0..9).map(|i| rows.slice(&[4 * i..4 * i + 3])).collect();
+        let own: Vec<Tensor> = parts.iter().map(|part| part.affine(2.0, 0.0)).collect();
+        let target = Tensor::full(-1.0, [72], &device);
+        let both: Vec<&Tensor> = parts.iter().chain(&own).collect();
+        pack(&both, &target, &(0..18).map(|i| 4 * i).collect::<Vec<_>>());
+        let want = |i: usize| match (i % 4, i % 36) {
+            (3, _) => -1.0,
+            (_, k) => k as f32 * if i < 36 { 1.0 } else { 2.0 },
+        };
+        assert_eq!(target.to_vec::<f32>().unwrap(), (0..72).map(want).collect::<Vec<_>>(), "on {device}");
         pack(&[&Tensor::full(5.0, [2], &device)], &arena.slice(&[4..6]), &[0]);
         assert_eq!(arena.to_vec::<f32>().unwrap()[4..6], [5.0, 5.0]);
     }

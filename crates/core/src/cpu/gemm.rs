@@ -76,3 +76,15 @@ pub(crate) fn gemm(
         y.chunks_mut(y_stride).take(m).for_each(|row| row[..n].iter_mut().for_each(|y| *y += 0.0));
     }
 }
+
+/// Adds the sum of each column of `x (rows, sums.len())`.
+pub(crate) fn add_column_sums(sums: &mut [f32], x: Mat<'_>, rows: usize) {
+    assert!(x.holds(rows, sums.len()), "add_column_sums: the matrix is smaller than {rows}x{} says", sums.len());
+    let mut totals = vec![0.0f64; sums.len()];
+    for row in 0..rows {
+        for (column, total) in totals.iter_mut().enumerate() {
+            *total += f64::from(x.data[row * x.row_stride + column * x.col_stride]);
+        }
+    }
+    sums.iter_mut().zip(&totals).for_each(|(sum, total)| *sum += *total as f32);
+}

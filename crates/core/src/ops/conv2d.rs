@@ -4,8 +4,8 @@
 //! `iy = oy*stride - top + kh*dilation` and `ix` likewise.
 //!
 //! Backward is two ops of their own, each linear in both of its inputs, so that their derivatives are convolutions again:
-//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw` from `x, dz`, with `dz = dy * act'`. What they
-//! calculate is in `conv2d_cpu.rs`, the GPU's kernels are in `conv2d_gpu.rs`.
+//! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw`, perhaps with `dbias`, from `x, dz`, with `dz = dy * act'`.
+//! What they calculate is in `conv2d_cpu.rs`, the GPU's kernels are in `conv2d_gpu.rs`.
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::gemm::{check_epilogue, finish_tensor};
@@ -106,12 +106,16 @@ impl Op for Conv2d {
         };
         let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
         let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &dz, w));
-        let dw = node.needs(1).then(|| apply(WeightGradient { w: *w.shape(), options }, &[x, &dz]));
-        let mut gradients = vec![dx, dw];
-        if node.inputs() == 3 {
-            gradients.push(node.needs(2).then(|| dz.sum_axes(&[0, 1, 2], false)));
-        }
-        gradients
+        let w = *w.shape();
+        let (dw, dbias) = match (node.needs(1), node.inputs() == 3 && node.needs(2)) {
+            (true, true) => {
+                let (dw, dbias) = parted(&apply(WeightGradient { w, options, bias: true }, &[x, &dz]), w);
+                (Some(dw), Some(dbias))
+            }
+            (true, false) => (Some(weight_gradient(w, options, x, &dz)), None),
+            (false, wanted) => (None, wanted.then(|| dz.sum_axes(&[0, 1, 2], false))),
+        };
+        [dx, dw, dbias].into_iter().take(node.inputs()).collect()
     }
 
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
@@ -164,7 +168,7 @@ impl Op for DataGradient {
         let (dz, w, options) = (node.input(0), node.input(1), self.options);
         vec![
             node.needs(0).then(|| apply(Conv2d(options), &[ddx, w])),
-            node.needs(1).then(|| apply(WeightGradient { w: *w.shape(), options }, &[ddx, dz])),
+            node.needs(1).then(|| weight_gradient(*w.shape(), options, ddx, dz)),
         ]
     }
 
@@ -174,10 +178,24 @@ impl Op for DataGradient {
 }
 
 /// The gradient of the weights: inputs `x` and `dz` (the output's shape), output `dw`.
+///
+/// With `bias` the output is a matrix `(KH*KW*C/groups + 1, O)`, whose last row is the bias's gradient: the sum of `dz` over
+/// the pixels, which the product goes through anyway. A kernel of its own would read `dz` once more.
 #[derive(Debug)]
 struct WeightGradient {
     w: Shape,
     options: Conv2dOptions,
+    bias: bool,
+}
+
+fn weight_gradient(w: Shape, options: Conv2dOptions, x: &Tensor, dz: &Tensor) -> Tensor {
+    apply(WeightGradient { w, options, bias: false }, &[x, dz])
+}
+
+/// `dw` and `dbias`, views of the one matrix that holds them.
+fn parted(both: &Tensor, w: Shape) -> (Tensor, Tensor) {
+    let depth = both.shape()[0] - 1;
+    (both.slice(&[0..depth]).reshape(w), both.slice(&[depth..depth + 1]).reshape([w[3]]))
 }
 
 impl WeightGradient {
@@ -192,15 +210,17 @@ impl Op for WeightGradient {
     }
 
     fn infer(&self, _: &[&Shape]) -> Result<Shape, ShapeError> {
-        Ok(self.w)
+        let [kh, kw, c, o] = self.w[..] else { unreachable!("kernels have four axes") };
+        Ok(if self.bias { Shape::from([kh * kw * c + 1, o]) } else { self.w })
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        cpu::weight_gradient(&self.geometry(x[0].shape()), x[0].slice(), x[1].slice(), y[0].slice());
+        let g = self.geometry(x[0].shape());
+        cpu::weight_gradient(&g, self.bias, x[0].slice(), x[1].slice(), y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        kernels::weight_gradient(gpu, &self.geometry(x[0].shape()), &self.options, x, &y[0]);
+        kernels::weight_gradient(gpu, &self.geometry(x[0].shape()), &self.options, self.bias, x, &y[0]);
     }
 
     fn saves(&self) -> Saves {
@@ -209,9 +229,16 @@ impl Op for WeightGradient {
 
     fn backward(&self, node: &Node, ddw: &Tensor) -> Vec<Option<Tensor>> {
         let (x, dz, options) = (node.input(0), node.input(1), self.options);
+        if !self.bias {
+            return vec![
+                node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
+                node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
+            ];
+        }
+        let (ddw, ddbias) = parted(ddw, self.w);
         vec![
-            node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
-            node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
+            node.needs(0).then(|| data_gradient(*x.shape(), options, dz, &ddw)),
+            node.needs(1).then(|| apply(Conv2d(options), &[x, &ddw, &ddbias])),
         ]
     }
 

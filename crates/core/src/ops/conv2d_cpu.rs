@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::conv2d::Geometry;
 use super::gemm::finish_block;
 use super::unary::Unary;
-use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::gemm::{Mat, add_column_sums, gemm};
 use crate::cpu::im2col::Columns;
 use crate::window::Axis;
 
@@ -109,8 +109,8 @@ pub(super) fn data_gradient(g: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32])
     });
 }
 
-/// `dw` from `x` and `dz`.
-pub(super) fn weight_gradient(g: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+/// `dw` from `x` and `dz`, and with `bias` behind it one more row, the sums of `dz`.
+pub(super) fn weight_gradient(g: &Geometry, bias: bool, x: &[f32], dz: &[f32], dw: &mut [f32]) {
     let output_row = g.w.output * g.o;
     // A fixed number of partial sums, whatever the number of threads, so that results don't depend on it.
     let parts = g.rows().clamp(1, 8);
@@ -131,6 +131,10 @@ pub(super) fn weight_gradient(g: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32
                     let turned = Mat::transposed(&columns, g.depth());
                     let sum = &mut sum[group * g.o / g.groups..];
                     gemm(sum, g.o, [g.depth(), g.o / g.groups, pixels], turned, dz, true, false);
+                }
+                if bias {
+                    let dz = Mat::rows(&dz[rows.start * output_row..], g.o);
+                    add_column_sums(&mut sum[g.depth() * g.o..], dz, pixels);
                 }
             }
             sum

@@ -252,11 +252,13 @@ pub(super) fn data_gradient(
     direct(gpu, g, &tile, shader, &d);
 }
 
-/// `dw` from `x` and `dz`: the batch's pixels in splits, whose results a second kernel adds up.
+/// `dw` from `x` and `dz`: the batch's pixels in splits, whose results a second kernel adds up. With `bias` there is one more
+/// row, the sums of `dz`.
 pub(super) fn weight_gradient(
     gpu: &mut Stream,
     g: &Geometry,
     options: &Conv2dOptions,
+    bias: bool,
     x: &[GpuView<'_>],
     dw: &GpuView<'_>,
 ) {
@@ -264,7 +266,7 @@ pub(super) fn weight_gradient(
         return;
     }
     if options.algorithm == ConvAlgorithm::Im2col {
-        return im2col_weight_gradient(gpu, g, x, dw);
+        return im2col_weight_gradient(gpu, g, bias, x, dw);
     }
     let size = [g.depth(), g.o / g.groups, g.pixels()];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
@@ -286,7 +288,7 @@ pub(super) fn weight_gradient(
         entry: "conv2d_backward_weights",
         size,
         aligned: [&[params.x_offset], &[params.y_offset]],
-        epilogue: [0, 0],
+        epilogue: [u32::from(bias), 0],
         inputs: &[x[0].buffer, x[1].buffer],
         parts: &parts,
         output: partials.as_ref().unwrap_or(dw.buffer),
@@ -294,7 +296,7 @@ pub(super) fn weight_gradient(
     };
     direct(gpu, g, &tile, shader, &d);
     if let Some(partials) = &partials {
-        gemm::add_partials(gpu, partials, [1, g.depth(), g.o, splits], (None, None), dw.buffer, 0);
+        gemm::add_partials(gpu, partials, [1, g.depth() + usize::from(bias), g.o, splits], (None, None), dw.buffer, 0);
     }
 }
 
@@ -382,6 +384,7 @@ fn im2col_forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[
             b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1),
             bias: x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width })),
             activation: options.activation,
+            column_sums: false,
             c: own.as_ref().unwrap_or(y.buffer),
             c_offset: if own.is_some() { 0 } else { chunk.y_start(g) },
         };
@@ -403,6 +406,7 @@ fn im2col_data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dx: &
             b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o),
             bias: None,
             activation: None,
+            column_sums: false,
             c: &columns,
             c_offset: 0,
         };
@@ -413,13 +417,13 @@ fn im2col_data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dx: &
     }
 }
 
-fn im2col_weight_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dw: &GpuView<'_>) {
-    let width = g.o / g.groups;
+fn im2col_weight_gradient(gpu: &mut Stream, g: &Geometry, bias: bool, x: &[GpuView<'_>], dw: &GpuView<'_>) {
+    let (rows, width) = (g.depth() + usize::from(bias), g.o / g.groups);
     let all = chunks(g);
     let per_group = all.len() / g.groups;
     for group in all.chunks(per_group) {
         // Partial results of the chunks, added up at the end.
-        let partials = gpu.alloc((4 * per_group * g.depth() * width) as u64, "partial weight gradients");
+        let partials = gpu.alloc((4 * per_group * rows * width) as u64, "partial weight gradients");
         for (i, chunk) in group.iter().enumerate() {
             let columns = chunk.alloc_columns(gpu, g);
             chunk.launch(gpu, g, "im2col_forward", x[0].buffer, &columns, x[0].offset());
@@ -430,14 +434,15 @@ fn im2col_weight_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dw:
                 b: matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1),
                 bias: None,
                 activation: None,
+                column_sums: bias,
                 c: &partials,
-                c_offset: i * g.depth() * width,
+                c_offset: i * rows * width,
             };
             gemm::launch(gpu, &product);
         }
-        let own = gpu.alloc((4 * g.depth() * width) as u64, "weight gradients of a group");
-        gemm::add_partials(gpu, &partials, [1, g.depth(), width, per_group], (None, None), &own, 0);
-        copy_matrix(gpu, &own, dw, [g.depth(), width], group[0].group * width, g.o);
+        let own = gpu.alloc((4 * rows * width) as u64, "weight gradients of a group");
+        gemm::add_partials(gpu, &partials, [1, rows, width, per_group], (None, None), &own, 0);
+        copy_matrix(gpu, &own, dw, [rows, width], group[0].group * width, g.o);
     }
 }
 

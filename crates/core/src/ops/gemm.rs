@@ -168,7 +168,8 @@ pub(super) struct Operand<'a> {
     pub(super) batch: usize,
 }
 
-/// `c (batches, m, n) = act(a b + bias)`, with `c` dense from `c_offset` on.
+/// `c (batches, m, n) = act(a b + bias)`, with `c` dense from `c_offset` on; with `column_sums` `c (batches, m + 1, n)`, each
+/// matrix followed by the sums of b's columns, a row of ones on the left.
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     pub(super) size: [usize; 3],
@@ -177,6 +178,7 @@ pub(super) struct Product<'a> {
     pub(super) b: Operand<'a>,
     pub(super) bias: Option<(&'a GpuBuffer, Part)>,
     pub(super) activation: Option<Unary>,
+    pub(super) column_sums: bool,
     pub(super) c: &'a GpuBuffer,
     pub(super) c_offset: usize,
 }
@@ -266,14 +268,15 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         k_split: k_split as u32,
         splits: splits as u32,
     };
-    let partials = (splits > 1).then(|| gpu.alloc((splits * p.batches * m * n * 4) as u64, "partial products"));
+    let rows = m + usize::from(p.column_sums);
+    let partials = (splits > 1).then(|| gpu.alloc((splits * p.batches * rows * n * 4) as u64, "partial products"));
     // Without a bias its binding gets any buffer; the kernel doesn't look.
     let bias = p.bias.map_or(p.b.buffer, |(buffer, _)| buffer);
     let c_vec = |offset: usize| u32::from(!tiny && n.is_multiple_of(4) && offset.is_multiple_of(4));
-    let epilogue = [("HAS_BIAS", u32::from(p.bias.is_some())), ("ACT", act_constant(p.activation))];
+    let sums = u32::from(p.column_sums);
     let first = match &partials {
-        None => [("C_VEC", c_vec(p.c_offset)), epilogue[0], epilogue[1]],
-        Some(_) => [("C_VEC", c_vec(0)), ("HAS_BIAS", 0), ("ACT", 0)],
+        None => [c_vec(p.c_offset), u32::from(p.bias.is_some()), act_constant(p.activation), sums],
+        Some(_) => [c_vec(0), 0, 0, sums],
     };
     let parts = parts.map(|part| part.range());
     gpu.dispatch_parts(
@@ -290,7 +293,7 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         },
     );
     if let Some(partials) = partials {
-        add_partials(gpu, &partials, [p.batches, m, n, splits], (p.bias, p.activation), p.c, p.c_offset);
+        add_partials(gpu, &partials, [p.batches, rows, n, splits], (p.bias, p.activation), p.c, p.c_offset);
     }
 }
 
@@ -315,11 +318,8 @@ pub(super) fn add_partials(
         bias_offset: parts[2].start(shader),
         ..Params::zeroed()
     };
-    let flags = [
-        ("C_VEC", u32::from(n.is_multiple_of(4) && c_offset.is_multiple_of(4))),
-        ("HAS_BIAS", u32::from(bias.is_some())),
-        ("ACT", act_constant(activation)),
-    ];
+    let vec = u32::from(n.is_multiple_of(4) && c_offset.is_multiple_of(4));
+    let flags = [vec, u32::from(bias.is_some()), act_constant(activation), 0];
     let second = bias.map_or(partials, |(buffer, _)| buffer);
     let parts = parts.map(|part| part.range());
     gpu.dispatch_parts(
@@ -334,24 +334,22 @@ pub(super) fn add_partials(
     );
 }
 
-fn constants(tile: Tile, [a, b]: [u32; 2], flags: [(&'static str, u32); 3]) -> Vec<(&'static str, u32)> {
+fn constants(tile: Tile, [a, b]: [u32; 2], [vec, bias, act, sums]: [u32; 4]) -> Vec<(&'static str, u32)> {
     let loads = [("A_LOAD", a), ("B_LOAD", b)];
+    let flags = [("C_VEC", vec), ("HAS_BIAS", bias), ("ACT", act), ("SUMS", sums)];
     tile.constants.iter().copied().chain(loads).chain(flags).collect()
 }
 
 /// Headers that cover every tile, every way to load, and every epilogue.
 pub(super) fn headers(tiles: &[Tile]) -> Vec<Vec<(&'static str, u32)>> {
     let kinds = [
-        ([ALONG_SUM, ACROSS], 1, 0, 0),
-        ([ACROSS, ALONG_SUM], 1, 1, 1),
-        ([SINGLE, SINGLE], 0, 1, 2),
-        ([ALONG_SUM, ALONG_SUM], 1, 0, 3),
-        ([ACROSS, ACROSS], 0, 1, 0),
+        ([ALONG_SUM, ACROSS], [1, 0, 0, 0]),
+        ([ACROSS, ALONG_SUM], [1, 1, 1, 0]),
+        ([SINGLE, SINGLE], [0, 1, 2, 1]),
+        ([ALONG_SUM, ALONG_SUM], [1, 0, 3, 0]),
+        ([ACROSS, ACROSS], [0, 0, 0, 1]),
     ];
-    let header = |tile: &Tile, (loads, vec, bias, act)| {
-        constants(*tile, loads, [("C_VEC", vec), ("HAS_BIAS", bias), ("ACT", act)])
-    };
-    tiles.iter().flat_map(|tile| kinds.map(|kind| header(tile, kind))).collect()
+    tiles.iter().flat_map(|tile| kinds.map(|(loads, flags)| constants(*tile, loads, flags))).collect()
 }
 
 /// The activation that a kernel ends in, as its constant `ACT`.

@@ -1,14 +1,15 @@
 //! Matrix product: `y[b, m, n] = act(sum over k of a[b, m, k] * w[b, k, n] + bias[n])`.
 //!
 //! Operands may be transposed views: the kernels take any strides, so nothing is copied. Backward is two products with
-//! transposed operands, `da = dz w^T` and `dw = a^T dz` with `dz = dy * act'`, and `dbias` the sum of `dz` over the rows.
+//! transposed operands, `da = dz w^T` and `dw = a^T dz` with `dz = dy * act'`, and `dbias` the sum of `dz` over the rows. Of one
+//! matrix, `dw` and `dbias` are one product, `WithSums`.
 
 use tilegrad_shaders::{MATMUL, MATMUL_TILED};
 
 use super::gemm::{self, Operand, Part, Product};
 use super::unary::Unary;
 use super::{KernelInfo, OpInfo};
-use crate::cpu::gemm::{Mat, gemm};
+use crate::cpu::gemm::{Mat, add_column_sums, gemm};
 use crate::cpu::par;
 use crate::gpu::Stream;
 use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
@@ -17,7 +18,7 @@ use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["matmul"],
+    names: &["matmul", "matmul_with_sums"],
     differentiable: true,
     kernels: &[
         KernelInfo {
@@ -63,6 +64,16 @@ fn operand<'a>(x: &GpuView<'a>) -> Operand<'a> {
     Operand { buffer: x.buffer, offset, row: strides[1], col: strides[2], batch }
 }
 
+/// A launch without bias or activation.
+fn product<'a>(size: [usize; 3], batches: usize, x: &[GpuView<'a>], y: &[GpuView<'a>]) -> Product<'a> {
+    let (a, b) = (operand(&x[0]), operand(&x[1]));
+    Product { size, batches, a, b, bias: None, activation: None, column_sums: false, c: y[0].buffer, c_offset: 0 }
+}
+
+fn plain(a: &Tensor, b: &Tensor) -> Tensor {
+    apply(MatMul { activation: None }, &[a, b])
+}
+
 impl Op for MatMul {
     fn name(&self) -> &'static str {
         "matmul"
@@ -98,17 +109,8 @@ impl Op for MatMul {
         if k == 0 {
             return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0);
         }
-        let product = Product {
-            size: [m, n, k],
-            batches: batch,
-            a: operand(&x[0]),
-            b: operand(&x[1]),
-            bias: x.get(2).map(|b| (b.buffer, Part::of(b))),
-            activation: self.activation,
-            c: y[0].buffer,
-            c_offset: 0,
-        };
-        gemm::launch(gpu, &product);
+        let bias = x.get(2).map(|b| (b.buffer, Part::of(b)));
+        gemm::launch(gpu, &Product { bias, activation: self.activation, ..product([m, n, k], batch, x, y) });
     }
 
     fn saves(&self) -> Saves {
@@ -121,19 +123,82 @@ impl Op for MatMul {
             Some(activation) => activation.derivative(&node.output(), dy),
             None => dy.clone(),
         };
-        let da = node.needs(0).then(|| apply(MatMul { activation: None }, &[&dz, &node.input(1).transpose()]));
-        let dw = node.needs(1).then(|| apply(MatMul { activation: None }, &[&node.input(0).transpose(), &dz]));
-        let mut gradients = vec![da, dw];
-        if node.inputs() == 3 {
-            gradients.push(node.needs(2).then(|| dz.sum_axes(&[0, 1], false)));
-        }
-        gradients
+        let da = node.needs(0).then(|| plain(&dz, &node.input(1).transpose()));
+        let wants_bias = node.inputs() == 3 && node.needs(2);
+        let (dw, dbias) = if wants_bias && node.needs(1) && dz.shape()[0] == 1 {
+            let (dw, dbias) = parted(&apply(WithSums, &[&node.input(0).transpose(), &dz]));
+            (Some(dw), Some(dbias))
+        } else {
+            let dw = node.needs(1).then(|| plain(&node.input(0).transpose(), &dz));
+            (dw, wants_bias.then(|| dz.sum_axes(&[0, 1], false)))
+        };
+        [da, dw, dbias].into_iter().take(node.inputs()).collect()
     }
 
     fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
         let [batch, m, n, k] = MatMul::sizes(x[0], x[1]);
         let elements: usize = x.iter().map(|s| s.len()).sum::<usize>() + y.len();
         Cost { flops: 2 * (batch * m * n * k) as u64, bytes: 4 * elements as u64 }
+    }
+}
+
+/// The product of one matrix with one, and below it a row more: the sums of the right one's columns. Inputs `a (1, m, k)` and
+/// `b (1, k, n)`, output `(1, m + 1, n)`. The gradients of weights and of a bias at once: the product goes through the sums'
+/// terms anyway, a kernel of its own would read them once more.
+#[derive(Debug)]
+struct WithSums;
+
+/// The product and the sums `(n)`, views of the one matrix that holds them.
+fn parted(both: &Tensor) -> (Tensor, Tensor) {
+    let [_, rows, n] = both.shape()[..] else { unreachable!("three axes were inferred") };
+    (both.slice(&[0..1, 0..rows - 1]), both.slice(&[0..1, rows - 1..rows]).reshape([n]))
+}
+
+impl Op for WithSums {
+    fn name(&self) -> &'static str {
+        "matmul_with_sums"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        let [batch, m, n, _] = MatMul::sizes(x[0], x[1]);
+        Ok(Shape::from([batch, m + 1, n]))
+    }
+
+    fn takes(&self, _: usize, _: &Layout) -> bool {
+        true
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let [_, m, n, k] = MatMul::sizes(x[0].shape(), x[1].shape());
+        let (product, sums) = y[0].slice::<f32>().split_at_mut(m * n);
+        let b = matrix(&x[1], 0);
+        gemm(product, n, [m, n, k], matrix(&x[0], 0), b, false, true);
+        sums.fill(0.0);
+        add_column_sums(sums, b, k);
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        let [_, m, n, k] = MatMul::sizes(x[0].shape(), x[1].shape());
+        if k == 0 {
+            return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0);
+        }
+        gemm::launch(gpu, &Product { column_sums: true, ..product([m, n, k], 1, x, y) });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let (dproduct, dsums) = parted(dy);
+        vec![
+            node.needs(0).then(|| plain(&dproduct, &node.input(1).transpose())),
+            node.needs(1).then(|| apply(MatMul { activation: None }, &[&node.input(0).transpose(), &dproduct, &dsums])),
+        ]
+    }
+
+    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
+        MatMul { activation: None }.cost(x, y)
     }
 }
 

@@ -16,20 +16,19 @@ pub(super) static INFO: OpInfo = OpInfo {
     kernels: &[KernelInfo {
         shader: &PACK,
         entries: &["pack_forward"],
-        headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
+        headers: || vec![vec![]],
         params_bytes: size_of::<[[u32; 4]; PACKED]>(),
     }],
 };
 
-/// Tensors that one launch packs.
-const PACKED: usize = 6;
+/// Tensors that one launch packs at most, and buffers that they lie in.
+const PACKED: usize = 8;
+const BUFFERS: usize = 6;
 
 /// Copies up to [`PACKED`] tensors to places in an arena.
 #[derive(Debug)]
 struct Pack {
     offsets: Vec<usize>,
-    /// Whether all begin and end at multiples of four, so that they go four elements at a time.
-    vec: bool,
 }
 
 impl Op for Pack {
@@ -50,21 +49,26 @@ impl Op for Pack {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        // Bindings without a tensor get the first one again, and no workgroup.
-        let mut inputs: [&GpuBuffer; PACKED] = [x[0].buffer; PACKED];
+        let mut buffers: Vec<&GpuBuffer> = Vec::with_capacity(BUFFERS);
         let mut parts = [[0; 4]; PACKED];
         let mut groups = 0;
         for (i, part) in parts.iter_mut().enumerate() {
             if let (Some(x), Some(&offset)) = (x.get(i), self.offsets.get(i)) {
-                inputs[i] = x.buffer;
+                let known = buffers.iter().position(|b| b.id() == x.buffer.id());
+                let buffer = known.unwrap_or_else(|| {
+                    buffers.push(x.buffer);
+                    buffers.len() - 1
+                });
                 groups += x.len().div_ceil(64 * 4);
-                *part = [groups, x.len(), x.offset(), y[0].offset() + offset as u32];
+                *part = [groups << 3 | buffer as u32, x.len(), x.offset(), y[0].offset() + offset as u32];
             } else {
-                part[0] = groups;
+                part[0] = groups << 3;
             }
         }
+        // Bindings without a buffer get the first one again, which no part reads there.
+        let inputs: [&GpuBuffer; BUFFERS] = std::array::from_fn(|i| *buffers.get(i).unwrap_or(&buffers[0]));
         gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[("VEC", self.vec as u32)] },
+            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[] },
             inputs: &inputs,
             outputs: &[y[0].buffer],
             params: bytemuck::bytes_of(&parts),
@@ -85,8 +89,9 @@ impl Op for Pack {
     }
 }
 
-/// Copies each tensor's elements to the arena, from element `offsets[i]` on: gradients, for a step over all of them. Six
-/// tensors to a launch; those whose length and place are multiples of four are copied fastest.
+/// Copies each tensor's elements to the arena, from element `offsets[i]` on: gradients, for a step over all of them. Up to
+/// eight tensors to a launch, that lie in up to six buffers; those whose place, in the arena and in their own buffer, is a
+/// multiple of four elements are copied fastest.
 ///
 /// ```
 /// use tilegrad_core::ops::pack::pack;
@@ -112,15 +117,26 @@ pub fn pack(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
         let error = ShapeError::new(problem).operand("tensor", t.shape()).operand("arena", arena.shape());
         panic!("{}", error.of("pack"));
     }
-    let aligned = |t: &Tensor, offset: usize| {
-        [t.len(), t.layout().offset, arena.layout().offset + offset].iter().all(|v| v.is_multiple_of(4))
-    };
-    let (fast, slow): (Vec<_>, Vec<_>) =
-        tensors.iter().copied().zip(offsets.iter().copied()).partition(|&(t, offset)| aligned(t, offset));
-    for (group, vec) in [(fast, true), (slow, false)] {
-        for group in group.chunks(PACKED) {
-            let (tensors, offsets): (Vec<&Tensor>, Vec<usize>) = group.iter().copied().unzip();
-            apply_in_place(&Pack { offsets, vec }, &tensors, &[arena]);
-        }
+    let mut rest = tensors;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(one_launch(rest));
+        let first = tensors.len() - rest.len();
+        apply_in_place(&Pack { offsets: offsets[first..first + now.len()].to_vec() }, now, &[arena]);
+        rest = later;
     }
+}
+
+/// How many of the tensors, from the first on, one launch takes.
+fn one_launch(tensors: &[&Tensor]) -> usize {
+    let starts_buffer = |i: usize| {
+        // A strided tensor is copied to a buffer of its own.
+        !tensors[i].layout().is_contiguous()
+            || !tensors[..i].iter().any(|t| t.layout().is_contiguous() && t.shares_memory(tensors[i]))
+    };
+    let mut buffers = 0;
+    let fits = |&i: &usize| {
+        buffers += usize::from(starts_buffer(i));
+        buffers <= BUFFERS
+    };
+    (0..tensors.len().min(PACKED)).take_while(fits).count()
 }
