@@ -8,6 +8,7 @@ use crate::debug;
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
 use crate::gpu::{OpNote, Stream};
+use crate::recording;
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::storage::{Data, Storage};
 use crate::tape::{self, Node};
@@ -327,13 +328,36 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
             run_cpu(op, &x, &inputs, &mut buffers, &layouts);
         }
         Kind::Gpu(gpu) => match x.iter().chain(y.iter().copied()).find_map(|t| gpu_view(t).buffer.poison()) {
-            Some(error) => gpu.skip(error.clone()),
+            Some(error) => {
+                gpu.skip(error.clone());
+                gpu.prevent_recording(LEFT_OUT);
+            }
             // What follows in the same step would go on from what was left out.
-            None if gpu.is_skipping() => {}
+            None if gpu.is_skipping() => gpu.prevent_recording(LEFT_OUT),
             None => run_gpu(op, &mut gpu.stream(), &x, y),
         },
     }
     y.iter().for_each(|t| t.storage().touch());
+    recording::note_updates(y);
+}
+
+const LEFT_OUT: &str = "an update was left out for lack of memory";
+
+/// A tensor with unspecified contents, for [`apply_in_place`] to fill.
+///
+/// # Panics
+/// When the CPU has no memory for it.
+#[track_caller]
+pub(crate) fn allocate(device: &Device, op: &str, shape: Shape, dtype: DType) -> Tensor {
+    let bytes = shape.len() * dtype.size();
+    let storage = match device.kind() {
+        Kind::Cpu(cpu) => match cpu.alloc(bytes) {
+            Ok(buffer) => Storage::cpu(buffer),
+            Err(_) => panic!("{op}: out of memory on the CPU\n  y: {shape}   {bytes} bytes of {dtype}"),
+        },
+        Kind::Gpu(gpu) => Storage::gpu(gpu.stream().alloc(bytes as u64, op)),
+    };
+    Tensor::from_parts(storage, Layout::contiguous(shape), dtype, device)
 }
 
 /// Runs an op's definition.

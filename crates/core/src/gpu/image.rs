@@ -87,32 +87,37 @@ impl Images {
         Ok(old > 0)
     }
 
-    /// Records the copy of some values of a buffer to the image of input `slot`.
-    pub(crate) fn fill(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        slot: usize,
-        buffer: &wgpu::Buffer,
-        values: &Range<usize>,
-    ) {
-        let start = 4 * values.start as u64;
-        let texels = values.len().div_ceil(4) as u32;
-        let (whole, rest) = (texels / WIDTH, texels % WIDTH);
-        let mut copy = |y: u32, [width, height]: [u32; 2]| {
+    /// The copy of some values of a buffer to the image of input `slot`.
+    pub(crate) fn fill(&self, slot: usize, buffer: &wgpu::Buffer, values: &Range<usize>) -> Fill {
+        let (buffer, texture) = (buffer.clone(), self.0[slot].texture.clone());
+        Fill { buffer, start: 4 * values.start as u64, texels: values.len().div_ceil(4) as u32, texture }
+    }
+}
+
+/// A copy of a part of a buffer to an image.
+pub(crate) struct Fill {
+    buffer: wgpu::Buffer,
+    start: u64,
+    texels: u32,
+    texture: wgpu::Texture,
+}
+
+impl Fill {
+    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        let (whole, rest) = (self.texels / WIDTH, self.texels % WIDTH);
+        for (y, width, height) in [(0, WIDTH, whole), (whole, rest, 1)] {
             if width * height == 0 {
-                return;
+                continue;
             }
             let layout = wgpu::TexelCopyBufferLayout {
-                offset: start + u64::from(y) * ROW_BYTES,
+                offset: self.start + u64::from(y) * ROW_BYTES,
                 bytes_per_row: Some(ROW_BYTES as u32),
                 rows_per_image: None,
             };
-            let mut target = self.0[slot].texture.as_image_copy();
+            let mut target = self.texture.as_image_copy();
             target.origin.y = y;
             let size = wgpu::Extent3d { width, height, depth_or_array_layers: 1 };
-            encoder.copy_buffer_to_texture(wgpu::TexelCopyBufferInfo { buffer, layout }, target, size);
-        };
-        copy(0, [WIDTH, whole]);
-        copy(whole, [rest, 1]);
+            encoder.copy_buffer_to_texture(wgpu::TexelCopyBufferInfo { buffer: &self.buffer, layout }, target, size);
+        }
     }
 }
