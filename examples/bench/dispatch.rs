@@ -50,7 +50,7 @@ impl Eager {
         no_grad(|| {
             for (w, moments) in w.iter().zip(&self.moments) {
                 let gradient = gradients.get(w).expect("every weight takes part");
-                self.optimizer.step(self.t, w, gradient, moments);
+                self.optimizer.step(&self.t.into(), w, gradient, moments);
             }
         });
     }

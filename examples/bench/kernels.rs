@@ -307,6 +307,6 @@ fn optimizer(net: Net, device: &Device) -> Result<Case> {
     let moments: Vec<Tensor> = optimizer.moments().iter().map(|_| Tensor::zeros([len], device)).collect();
     // Weights and moments are read and written, gradients read.
     let elements = (3 + 2 * moments.len()) * len;
-    let run = move || optimizer.step(1, &params, &gradients, &moments);
+    let run = move || optimizer.step(&1.into(), &params, &gradients, &moments);
     Case::new(name, len.to_string(), 12 * len, elements, run)
 }

@@ -1,5 +1,6 @@
 //! Metrics, and the sums on the device that losses and metrics are added to: nothing is read back during a step.
 
+use tilegrad_core::ops::cross_entropy_step::cross_entropy_step;
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
 use tilegrad_core::{DType, Device, PendingValues, Result, Tensor, no_grad};
 
@@ -65,7 +66,7 @@ impl Totals {
 
     /// Adds a batch: its losses `(N)` and, if wanted, its right answers `(N)`.
     pub(crate) fn add(&mut self, losses: &Tensor, correct: Option<&Tensor>) {
-        self.examples += losses.len();
+        self.count(losses.len());
         no_grad(|| {
             for (values, start) in [(Some(losses), 0), (correct, self.capacity)] {
                 if let Some(values) = values {
@@ -73,6 +74,23 @@ impl Totals {
                 }
             }
         });
+    }
+
+    /// Adds examples of softmax cross-entropy: their losses and right answers, from logits `(N, C)`. Returns the gradient
+    /// with respect to the logits of the mean loss of a batch of `batch` examples, which these are part of.
+    pub(crate) fn add_cross_entropy(&mut self, logits: &Tensor, y: &Tensor, batch: usize) -> Tensor {
+        self.count(logits.shape()[0]);
+        cross_entropy_step(&logits.detach(), y, 1.0 / batch as f32, &self.sums)
+    }
+
+    /// The sums, and the number of examples in them: what a step that is taken back has changed.
+    pub(crate) fn parts(&mut self) -> (&Tensor, &mut usize) {
+        (&self.sums, &mut self.examples)
+    }
+
+    /// Counts the examples of a batch that a recorded step has added.
+    pub(crate) fn count(&mut self, examples: usize) {
+        self.examples += examples;
     }
 
     /// Starts to read the means back.

@@ -5,9 +5,11 @@
 
 mod buffer;
 mod context;
+mod image;
 mod kernel;
 mod limits;
 mod profile;
+mod recording;
 mod stats;
 mod stream;
 
@@ -19,5 +21,6 @@ pub use kernel::{Dispatch, Kernel, fold_workgroups};
 pub(crate) use limits::Demand;
 pub(crate) use profile::OpNote;
 pub use profile::{KernelTime, Profile};
+pub(crate) use recording::KernelRecording;
 pub use stats::GpuStats;
 pub use stream::Stream;
