@@ -114,7 +114,7 @@ fn train(device: &Device) -> Result<f32> {
         no_grad(|| {
             for w in &weights {
                 let gradient = gradients.get(&w.value).expect("every weight takes part");
-                optimizer.step(step, &w.value, gradient, &w.moments);
+                optimizer.step(&step.into(), &w.value, gradient, &w.moments);
             }
         });
         if step == 1 || step % 60 == 0 {

@@ -88,9 +88,11 @@ shaders! {
     ARGMAX = "argmax", "Positions of extremes along an axis.";
     BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
     CAST = "cast", "Element types converted.";
+    CLOCK = "clock", "Counters of a training loop.";
     COMPARE = "compare", "Comparisons, logic, and kinds of numbers.";
     COPY = "copy", "Copies between strided layouts.";
     CROSS_ENTROPY = "cross_entropy", "Softmax cross-entropy, its derivative, and correct predictions.";
+    CROSS_ENTROPY_STEP = "cross_entropy_step", "Softmax cross-entropy, its gradient and right answers in one pass.";
     CUMULATIVE = "cumulative", "Running sums and products along an axis.";
     FILL = "fill", "A constant everywhere.";
     INTEGER = "integer", "Arithmetic of integers, with broadcasting.";

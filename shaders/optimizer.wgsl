@@ -15,7 +15,9 @@
 //   adamax            a += (1 - beta1) * (g - a); b = max(beta2 * b, |g| + epsilon_in_root); w -= lr * a / (b + epsilon)
 //   lion              w -= lr * sign(beta1 * a + (1 - beta1) * g); a = beta2 * a + (1 - beta2) * g
 //
-// A thread makes four elements. VEC: 1 when the length and all offsets are multiples of 4.
+// A thread makes four elements. VEC: 1 when the length and all offsets are multiples of 4. CLOCK: 1 when the number of the
+// step, on which the corrections of Adam and Adamax depend, is read from a clock (see clock.wgsl); then lr, epsilon and
+// epsilon_in_root come without them.
 
 struct Params {
     len: u32,      // elements
@@ -24,8 +26,8 @@ struct Params {
     a_offset: u32,
     b_offset: u32,
     c_offset: u32,
-    nesterov: u32,
-    pad: u32,
+    nesterov: u32,   // 1: look ahead; of adam with a clock 1: Nadam's schedule, 2: a constant beta1
+    correction: u32, // with a clock: 0 adam's rate, 1 its moments, 2 those of adam_amsgrad, 3 adamax
     lr: f32,
     momentum: f32,
     beta1: f32,
@@ -35,18 +37,19 @@ struct Params {
     decay: f32,    // lr * weight_decay
     lr_of_gradient: f32,
     scale_of_largest: f32,
-    pad2: f32,
-    pad3: f32,
-    pad4: f32,
+    log_beta1: f32,  // natural logarithms
+    log_beta2: f32,
+    pad: f32,
 }
 
 const SIZE: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read> g: array<vec4<f32>>;       // (len): gradients
-@group(0) @binding(1) var<storage, read_write> w: array<vec4<f32>>; // (len): weights
-@group(0) @binding(2) var<storage, read_write> a: array<vec4<f32>>; // (len): states
-@group(0) @binding(3) var<storage, read_write> b: array<vec4<f32>>; // (len)
-@group(0) @binding(4) var<storage, read_write> c: array<vec4<f32>>; // (len)
+@group(0) @binding(1) var<storage, read> clock: array<u32>;         // (8): steps so far and more, if CLOCK is 1
+@group(0) @binding(2) var<storage, read_write> w: array<vec4<f32>>; // (len): weights
+@group(0) @binding(3) var<storage, read_write> a: array<vec4<f32>>; // (len): states
+@group(0) @binding(4) var<storage, read_write> b: array<vec4<f32>>; // (len)
+@group(0) @binding(5) var<storage, read_write> c: array<vec4<f32>>; // (len)
 
 fn nan_bits(v: vec4<f32>) -> vec4<bool> {
     return (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
@@ -215,8 +218,54 @@ fn adam_moments(i: u32) -> Moments {
     return m;
 }
 
-fn adam_change(m: Moments) -> vec4<f32> {
-    return -(m.first * p.lr + m.gradient * p.lr_of_gradient) / root(m.second);
+// What of the parameters depends on the number of the step.
+struct Rates {
+    lr: f32,
+    lr_of_gradient: f32,
+    epsilon: f32,
+    epsilon_in_root: f32,
+    scale_of_largest: f32,
+}
+
+// 1 - e^x for x below 0: by its series where the difference would lose digits.
+fn one_minus_exp(x: f32) -> f32 {
+    let series = x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0))))));
+    return -select(exp(max(x, -80.0)) - 1.0, series, x > -0.5);
+}
+
+// Of Nadam's schedule: the share of beta1 in step t.
+fn share(t: f32) -> f32 {
+    return 1.0 - 0.5 * exp(-0.040821995 * t); // 0.96^t
+}
+
+// As the parameters say, or corrected for the step that the clock is in. `adam_params` and `Nesterov::factors` on the host
+// have the same formulas.
+fn rates() -> Rates {
+    let r = Rates(p.lr, p.lr_of_gradient, p.epsilon, p.epsilon_in_root, p.scale_of_largest);
+    if CLOCK == 0u {
+        return r;
+    }
+    let t = f32(clock[0] + 1u);
+    var of_mean = 1.0 / one_minus_exp(t * p.log_beta1);
+    var of_gradient = 0.0;
+    if p.nesterov == 1u {
+        let next = p.beta1 * share(t + 1.0);
+        let product = exp(t * p.log_beta1) * bitcast<f32>(clock[6]) * share(t);
+        of_mean = next / (1.0 - product * next);
+        of_gradient = (1.0 - p.beta1 * share(t)) / (1.0 - product);
+    } else if p.nesterov == 2u {
+        of_mean = p.beta1 / one_minus_exp((t + 1.0) * p.log_beta1);
+        of_gradient = (1.0 - p.beta1) / one_minus_exp(t * p.log_beta1);
+    }
+    let second = one_minus_exp(t * p.log_beta2);
+    let of_rate = select(sqrt(second), 1.0, p.correction >= 2u);
+    let of_epsilon = select(1.0, sqrt(second), p.correction == 1u);
+    return Rates(p.lr * of_rate * of_mean, p.lr * of_rate * of_gradient, p.epsilon * of_epsilon,
+        p.epsilon_in_root * of_epsilon * of_epsilon, select(1.0, 1.0 / second, p.correction == 2u));
+}
+
+fn adam_change(m: Moments, r: Rates, size: vec4<f32>) -> vec4<f32> {
+    return -(m.first * r.lr + m.gradient * r.lr_of_gradient) / (sqrt(size + r.epsilon_in_root) + r.epsilon);
 }
 
 @compute @workgroup_size(SIZE)
@@ -258,7 +307,8 @@ fn adam_step(
     if i >= p.len {
         return;
     }
-    add_to_weight(i, adam_change(adam_moments(i)));
+    let m = adam_moments(i);
+    add_to_weight(i, adam_change(m, rates(), m.second));
 }
 
 @compute @workgroup_size(SIZE)
@@ -272,9 +322,10 @@ fn adam_amsgrad_step(
         return;
     }
     let m = adam_moments(i);
-    let largest = maximum(load_c(i), m.second * p.scale_of_largest);
+    let r = rates();
+    let largest = maximum(load_c(i), m.second * r.scale_of_largest);
     store_c(i, largest);
-    add_to_weight(i, adam_change(Moments(m.gradient, m.first, largest)));
+    add_to_weight(i, adam_change(m, r, largest));
 }
 
 @compute @workgroup_size(SIZE)
@@ -384,7 +435,7 @@ fn adamax_step(
     store_a(i, mean);
     let largest = maximum(p.beta2 * load_b(i), abs(v) + p.epsilon_in_root);
     store_b(i, largest);
-    add_to_weight(i, -(mean * p.lr) / (largest + p.epsilon));
+    add_to_weight(i, -(mean * rates().lr) / (largest + p.epsilon));
 }
 
 @compute @workgroup_size(SIZE)

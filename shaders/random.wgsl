@@ -25,6 +25,21 @@ const TAU: f32 = 6.283185307179586;
 @group(0) @binding(0) var<storage, read_write> values: array<vec4<f32>>;   // (len)
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;        // (len)
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;  // (len)
+// With a clock (see clock.wgsl): counter and seed in words 2 to 5.
+@group(0) @binding(1) var<storage, read> clock: array<u32>;                // (8)
+@group(0) @binding(2) var<storage, read_write> y_clocked: array<vec4<f32>>; // (len)
+
+struct Key { seed: vec2<u32>, counter: vec2<u32> }
+
+fn key() -> Key {
+    return Key(vec2(p.seed_low, p.seed_high), vec2(p.counter_low, p.counter_high));
+}
+
+// The key of a step's draw, whose number is in counter_low.
+fn key_on_clock() -> Key {
+    let low = clock[2] + p.counter_low;
+    return Key(vec2(clock[4], clock[5]), vec2(low, clock[3] + select(0u, 1u, low < p.counter_low)));
+}
 
 // The upper half of a product, by 16-bit halves: WGSL has no wider integers.
 fn multiply_high(a: u32, b: u32) -> u32 {
@@ -35,9 +50,9 @@ fn multiply_high(a: u32, b: u32) -> u32 {
     return (a >> 16u) * (b >> 16u) + (cross >> 16u) + (other >> 16u) + (middle >> 16u);
 }
 
-fn philox(block: u32) -> vec4<u32> {
-    var c = vec4(block, 0u, p.counter_low, p.counter_high);
-    var k = vec2(p.seed_low, p.seed_high);
+fn philox(block: u32, key: Key) -> vec4<u32> {
+    var c = vec4(block, 0u, key.counter);
+    var k = key.seed;
     for (var round = 0u; round < 10u; round++) {
         let high = vec2(multiply_high(0xd2511f53u, c.x), multiply_high(0xcd9e8d57u, c.z));
         c = vec4(high.y ^ c.y ^ k.x, 0xcd9e8d57u * c.z, high.x ^ c.w ^ k.y, 0xd2511f53u * c.x);
@@ -59,7 +74,7 @@ fn random_bits(
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
     if block * 4u < p.len {
-        bits[block] = philox(block);
+        bits[block] = philox(block, key());
     }
 }
 
@@ -71,7 +86,7 @@ fn random_uniform(
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
     if block * 4u < p.len {
-        values[block] = p.a + p.b * unit(philox(block));
+        values[block] = p.a + p.b * unit(philox(block, key()));
     }
 }
 
@@ -86,14 +101,28 @@ fn random_normal(
     if block * 4u >= p.len {
         return;
     }
-    let u = unit(philox(block));
+    let u = unit(philox(block, key()));
     let radius = sqrt(-2.0 * log(u.xz + 0x1p-24f));
     let angle = TAU * (u.yw - 0.5);
     let v = vec4(radius.x * cos(angle.x), radius.x * sin(angle.x), radius.y * cos(angle.y), radius.y * sin(angle.y));
     values[block] = p.a + p.b * v;
 }
 
-// y = x * scale where the bits say so, else 0. The gradient is the same function of dy.
+// x * scale where the bits say so, else 0.
+fn drop_out(block: u32, key: Key) -> vec4<f32> {
+    let kept = (philox(block, key) >> vec4(8u)) >= vec4(p.threshold);
+    if VEC == 1u {
+        return select(vec4(0.0), x[p.x_offset / 4u + block] * p.a, kept);
+    }
+    var v = vec4(0.0);
+    for (var k = 0u; k < 4u; k++) {
+        let at = p.x_offset + min(block * 4u + k, p.len - 1u);
+        v[k] = x[at / 4u][at % 4u] * p.a;
+    }
+    return select(vec4(0.0), v, kept);
+}
+
+// The gradient is the same function of dy.
 @compute @workgroup_size(SIZE)
 fn dropout_forward(
     @builtin(local_invocation_index) local: u32,
@@ -101,18 +130,19 @@ fn dropout_forward(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
-    if block * 4u >= p.len {
-        return;
+    if block * 4u < p.len {
+        y[block] = drop_out(block, key());
     }
-    let kept = (philox(block) >> vec4(8u)) >= vec4(p.threshold);
-    if VEC == 1u {
-        y[block] = select(vec4(0.0), x[p.x_offset / 4u + block] * p.a, kept);
-        return;
+}
+
+@compute @workgroup_size(SIZE)
+fn dropout_forward_clock(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let block = (group.x + group.y * groups.x) * SIZE + local;
+    if block * 4u < p.len {
+        y_clocked[block] = drop_out(block, key_on_clock());
     }
-    var v = vec4(0.0);
-    for (var k = 0u; k < 4u; k++) {
-        let at = p.x_offset + min(block * 4u + k, p.len - 1u);
-        v[k] = x[at / 4u][at % 4u] * p.a;
-    }
-    y[block] = select(vec4(0.0), v, kept);
 }

@@ -7,7 +7,7 @@ use tilegrad::ops::optimizer::{
     AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep,
     adadelta_step, adagrad_step, adam_step, adamax_step, lion_step, rmsprop_step, sgd_step,
 };
-use tilegrad::ops::pack::pack;
+use tilegrad::ops::pack::{pack, pack_add};
 use tilegrad::{Device, Tensor};
 
 const N: usize = 1003;
@@ -85,7 +85,7 @@ fn adam() {
             "adam",
             2 + amsgrad as usize,
             |w, s, g, t| {
-                let constants = AdamStep { lr: 0.01, t: t as u64, weight_decay, ..AdamStep::default() };
+                let constants = AdamStep { lr: 0.01, t: (t as u64).into(), weight_decay, ..AdamStep::default() };
                 adam_step(w, g, &s[0], &s[1], s.get(2), &constants);
             },
             |g, e, t| {
@@ -115,8 +115,14 @@ fn adam_with_corrected_moments() {
             2 + amsgrad as usize,
             |w, s, g, t| {
                 let (epsilon, correction) = (0.01, Correction::OfMoments);
-                let constants =
-                    AdamStep { lr: 0.01, epsilon, epsilon_in_root, t: t as u64, correction, ..AdamStep::default() };
+                let constants = AdamStep {
+                    lr: 0.01,
+                    epsilon,
+                    epsilon_in_root,
+                    t: (t as u64).into(),
+                    correction,
+                    ..AdamStep::default()
+                };
                 adam_step(w, g, &s[0], &s[1], s.get(2), &constants);
             },
             |g, e, t| {
@@ -142,8 +148,14 @@ fn nadam() {
             2,
             |w, s, g, t| {
                 let correction = Correction::OfMoments;
-                let constants =
-                    AdamStep { lr: 0.01, epsilon: 0.01, t: t as u64, correction, nesterov, ..AdamStep::default() };
+                let constants = AdamStep {
+                    lr: 0.01,
+                    epsilon: 0.01,
+                    t: (t as u64).into(),
+                    correction,
+                    nesterov,
+                    ..AdamStep::default()
+                };
                 adam_step(w, g, &s[0], &s[1], None, &constants);
             },
             |g, e, t| {
@@ -165,10 +177,10 @@ fn nadam() {
 #[test]
 fn a_late_step_is_no_slower_and_needs_no_correction() {
     let device = Device::cpu();
-    let moved = |nesterov, t| {
+    let moved = |nesterov, t: u64| {
         let one = || Tensor::ones([1], &device);
         let (w, m, v) = (Tensor::zeros([1], &device), one(), one());
-        let constants = AdamStep { lr: 0.5, epsilon: 0.0, t, nesterov, ..AdamStep::default() };
+        let constants = AdamStep { lr: 0.5, epsilon: 0.0, t: t.into(), nesterov, ..AdamStep::default() };
         adam_step(&w, &one(), &m, &v, None, &constants);
         w.item().unwrap()
     };
@@ -300,7 +312,8 @@ fn adamax() {
             2,
             |w, s, g, t| {
                 let (lr, beta1, beta2, epsilon, t) = (0.01, 0.9, 0.99, 0.01, t as u64);
-                let constants = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm, t, weight_decay: 0.0 };
+                let constants =
+                    AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm, t: t.into(), weight_decay: 0.0 };
                 adamax_step(w, g, &s[0], &s[1], &constants);
             },
             |g, e, t| {
@@ -364,6 +377,9 @@ fn tensors_are_packed_into_an_arena() {
         let arena = Tensor::full(-1.0, [offset], &device);
         pack(&tensors.iter().collect::<Vec<_>>(), &arena, &offsets);
         assert_eq!(arena.to_vec::<f32>().unwrap(), want, "on {device}");
+        pack_add(&tensors.iter().collect::<Vec<_>>(), &arena, &offsets);
+        let twice: Vec<f32> = want.iter().map(|&v| if v == -1.0 { v } else { 2.0 * v }).collect();
+        assert_eq!(arena.to_vec::<f32>().unwrap(), twice, "on {device}");
         pack(&[], &arena, &[]);
         // Whole groups of four, and one that is not, in between.
         let rows = Tensor::new(&(0..40).map(|v| v as f32).collect::<Vec<_>>(), [40], &device);
@@ -410,7 +426,7 @@ fn nan_passes_through_maxima() {
 
         let (w, m, u) = (tensor(), tensor(), tensor());
         let (lr, beta1, beta2, epsilon) = (0.1, 0.9, 0.999, 1e-7);
-        let step = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 1, weight_decay: 0.0 };
+        let step = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 1.into(), weight_decay: 0.0 };
         adamax_step(&w, &Tensor::new(&[f32::NAN, 1.0], [2], &device), &m, &u, &step);
         adamax_step(&w, &Tensor::ones([2], &device), &m, &u, &step);
         let values = u.to_vec::<f32>().unwrap();

@@ -40,7 +40,8 @@ const RULES: [Rule; 11] = [
     }),
     ("adamax", 2, |w, g, s| {
         let (lr, beta1, beta2, epsilon) = (0.1, 0.9, 0.99, 1e-7);
-        let constants = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 1, weight_decay: 0.0 };
+        let constants =
+            AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 1.into(), weight_decay: 0.0 };
         adamax_step(w, g, &s[0], &s[1], &constants);
     }),
     ("lion", 1, |w, g, s| {

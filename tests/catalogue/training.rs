@@ -1,13 +1,14 @@
 //! What updates tensors in place: optimizer steps, running statistics, packed gradients. Each row works on fresh copies and
 //! returns what was updated.
 
-use tilegrad::Tensor;
 use tilegrad::ops::batch_norm::update_running;
+use tilegrad::ops::cross_entropy_step::cross_entropy_step;
 use tilegrad::ops::optimizer::{
     AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, LionStep, RmspropStep, SgdStep, adadelta_step, adagrad_step,
     adam_step, adamax_step, lion_step, rmsprop_step, sgd_step,
 };
 use tilegrad::ops::pack::pack;
+use tilegrad::{Clock, Tensor};
 
 use super::{Row, row};
 use crate::common::random;
@@ -34,7 +35,7 @@ fn sgd(x: &[Tensor]) -> Tensor {
 
 fn adam(x: &[Tensor]) -> Tensor {
     let (w, m, v, largest) = (fresh(&x[0]), state(&x[0]), state(&x[0]), state(&x[0]));
-    adam_step(&w, &x[1], &m, &v, Some(&largest), &AdamStep { t: 3, weight_decay: 0.01, ..AdamStep::default() });
+    adam_step(&w, &x[1], &m, &v, Some(&largest), &AdamStep { t: 3.into(), weight_decay: 0.01, ..AdamStep::default() });
     w.add(&m).add(&v).add(&largest)
 }
 
@@ -68,7 +69,7 @@ fn adadelta(x: &[Tensor]) -> Tensor {
 fn adamax(x: &[Tensor]) -> Tensor {
     let (w, m, u) = (fresh(&x[0]), state(&x[0]), state(&x[0]));
     let (lr, beta1, beta2, epsilon) = (0.1, 0.9, 0.999, 1e-7);
-    let rule = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 3, weight_decay: 0.01 };
+    let rule = AdamaxStep { lr, beta1, beta2, epsilon, epsilon_in_norm: false, t: 3.into(), weight_decay: 0.01 };
     adamax_step(&w, &x[1], &m, &u, &rule);
     w.add(&m).add(&u)
 }
@@ -91,6 +92,24 @@ fn running(x: &[Tensor]) -> Tensor {
     mean
 }
 
+/// What a clock shows after two steps, and the batch that it is at.
+fn clock(x: &[Tensor]) -> Tensor {
+    let clock = Clock::new(x[0].device());
+    clock.advance(3);
+    clock.advance(3);
+    let order = Tensor::new(&[5u32, 4, 3, 2, 1, 0], [6], x[0].device());
+    x[0].detach().gather_rows(&clock.batch(&order, 2))
+}
+
+fn cross_entropy(x: &[Tensor]) -> Tensor {
+    let sums = Tensor::full(0.5, [20], x[0].device());
+    let logits = x[0].reshape([10, 3]);
+    let labels = Tensor::new(&[0u32, 1, 2, 2, 1, 0, 2, 1, 2, 0], [10], x[0].device());
+    let dx = cross_entropy_step(&logits, &labels, 0.1, &sums);
+    let of_targets = cross_entropy_step(&logits, &x[1].reshape([10, 3]), 0.1, &sums);
+    Tensor::concat(&[&dx.reshape([30]), &of_targets.reshape([30]), &sums], 0)
+}
+
 pub fn rows() -> Vec<Row> {
     vec![
         row("sgd_step", two(), sgd).constant(&["sgd_step"]).onnx(&["Momentum"]),
@@ -100,6 +119,8 @@ pub fn rows() -> Vec<Row> {
         row("adadelta_step", two(), adadelta).constant(&["adadelta_step"]),
         row("adamax_step", two(), adamax).constant(&["adamax_step"]),
         row("lion_step", two(), lion).constant(&["lion_step"]),
+        row("clock_advance", two(), clock).constant(&["clock_advance", "clock_batch"]),
+        row("cross_entropy_step", two(), cross_entropy).constant(&["cross_entropy_step"]),
         row("pack", two(), packed).constant(&["pack"]),
         row("update_running", two(), running).constant(&["update_running"]),
     ]

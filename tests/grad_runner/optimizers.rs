@@ -28,7 +28,7 @@ pub fn run(case: &Case, device: &Device) -> Outcome<Distance> {
         let (gradient, _) = values(format!("g.{t}"))?;
         no_grad(|| {
             let gradient = optimizer.clip().apply(&Tensor::new(gradient, &shape[..], device));
-            optimizer.step(t as u64 + 1, &w, &gradient, &moments);
+            optimizer.step(&(t as u64 + 1).into(), &w, &gradient, &moments);
         });
         let got = w.to_vec::<f32>().map_err(|e| Fault::Failed(e.to_string()))?;
         let what = format!("weights after step {}", t + 1);

@@ -70,7 +70,7 @@ fn adam(node: &Node, at: &At, x: Tensor, dx: Tensor, mut states: Vec<Tensor>) ->
         beta2: node.float("beta", 0.999),
         epsilon: node.float("epsilon", 1e-6),
         // Without steps before it, nothing is corrected.
-        t: u64::try_from(at.count).map_err(|_| failed(format!("an update count of {}", at.count)))?,
+        t: u64::try_from(at.count).map_err(|_| failed(format!("an update count of {}", at.count)))?.into(),
         ..AdamStep::default()
     };
     adam_step(&x, &dx, &states[0], &states[1], None, &constants);

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use tilegrad_core::{Error, Result, Rng, Tensor};
+use tilegrad_core::{Error, Result, Tensor};
 use tilegrad_data::shuffle::{SplitMix64, permutation};
 
 use crate::callbacks::{Callback, Flow};
 use crate::device_data::{DeviceDataset, Source};
-use crate::evaluate::{BATCH_SIZE, batches, check_batch_size};
+use crate::evaluate::{BATCH_SIZE, check_batch_size};
 use crate::history::{Epoch, History};
 use crate::metrics::Totals;
 use crate::model::Sequential;
 use crate::progress::{Progress, Verbose};
+use crate::steps::Steps;
 
 /// How to [`fit`](Sequential::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
 ///
@@ -27,6 +28,7 @@ pub struct FitOptions<'a> {
     validation_split: Option<f64>,
     shuffle: bool,
     seed: Option<u64>,
+    run_eagerly: bool,
     verbose: Verbose,
     callbacks: Vec<&'a mut dyn Callback>,
 }
@@ -41,6 +43,7 @@ impl Default for FitOptions<'_> {
             validation_split: None,
             shuffle: true,
             seed: None,
+            run_eagerly: false,
             verbose: Verbose::Auto,
             callbacks: Vec::new(),
         }
@@ -92,6 +95,15 @@ impl<'a> FitOptions<'a> {
     /// Decides order and dropout. Without one, the seed that the model was built with does.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Whether each step goes through layers, loss and optimizer. By default, on a GPU, the first step of an epoch does, and
+    /// its kernels are launched again for the others: the same numbers at a fraction of the host's time. Needed only for a
+    /// layer or a loss of your own that does something else each time it is called without asking its context for random
+    /// numbers.
+    pub fn run_eagerly(mut self, eagerly: bool) -> Self {
+        self.run_eagerly = eagerly;
         self
     }
 
@@ -249,15 +261,18 @@ impl Run<'_> {
                 permutation(self.order.len(), order_seed).into_iter().map(|i| self.order[i as usize]).collect();
             index.assign(&order)?;
         }
-        let mut rng = Rng::new(rng_seed);
+        let mut steps = Steps::new(model, &self.data, index, options.batch_size, rng_seed)?;
         totals.reset(options.batch_size.min(index.len()))?;
         let started = Instant::now();
         let mut coming = None;
-        for (step, rows) in batches(index, options.batch_size).enumerate() {
-            let (x, y) = self.data.batch(&rows);
-            model.step(&x, &y, &mut rng, totals)?;
+        // What is made once, such as the optimizer's moments, is made in the very first step, which is not recorded.
+        let first = history.epochs.is_empty();
+        steps.record(!first && !options.run_eagerly);
+        for step in 0..steps.len() {
+            steps.step(model, totals)?;
             progress.step();
-            if step == 0 && history.epochs.is_empty() {
+            if step == 0 && first {
+                steps.record(!options.run_eagerly);
                 self.data.device().synchronize()?;
                 history.first_step_seconds = self.start.elapsed().as_secs_f64();
                 history.train_seconds -= started.elapsed().as_secs_f64();

@@ -40,6 +40,7 @@ mod model;
 pub mod optimizers;
 mod param;
 mod progress;
+mod steps;
 mod summary;
 mod train;
 
@@ -58,7 +59,9 @@ pub use losses::{
 };
 pub use metrics::Metric;
 pub use model::{LayerEntry, Sequential};
-pub use optimizers::{Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd};
+pub use optimizers::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd, StepNumber,
+};
 pub use param::Param;
 pub use progress::Verbose;
 pub use summary::{Summary, SummaryRow};

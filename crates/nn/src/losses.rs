@@ -43,6 +43,12 @@ pub trait Loss: Debug + Send + Sync {
     fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
         self.losses(logits, y_true)
     }
+
+    /// Whether [`Loss::losses_of_logits`] (or, with `from_logits` false, [`Loss::losses`]) is [`Tensor::cross_entropy`] of
+    /// what it is given. A training step then computes loss, gradient and accuracy in one pass.
+    fn is_cross_entropy(&self, _from_logits: bool) -> bool {
+        false
+    }
 }
 
 /// What a loss compares the model's output with.
@@ -122,6 +128,10 @@ impl Loss for SparseCategoricalCrossentropy {
     fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
         logits.cross_entropy(y_true)
     }
+
+    fn is_cross_entropy(&self, from_logits: bool) -> bool {
+        from_logits || self.from_logits
+    }
 }
 
 /// Cross-entropy of class probabilities: `-sum y * log p`.
@@ -178,6 +188,10 @@ impl Loss for CategoricalCrossentropy {
 
     fn losses_of_logits(&self, logits: &Tensor, y_true: &Tensor) -> Tensor {
         logits.cross_entropy(&self.smooth(y_true))
+    }
+
+    fn is_cross_entropy(&self, from_logits: bool) -> bool {
+        self.label_smoothing == 0.0 && (from_logits || self.from_logits)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Metrics, and the sums on the device that losses and metrics are added to: nothing is read back during a step.
 
+use tilegrad_core::ops::cross_entropy_step::cross_entropy_step;
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
 use tilegrad_core::{DType, Device, PendingValues, Result, Tensor, no_grad};
 
@@ -65,7 +66,7 @@ impl Totals {
 
     /// Adds a batch: its losses `(N)` and, if wanted, its right answers `(N)`.
     pub(crate) fn add(&mut self, losses: &Tensor, correct: Option<&Tensor>) {
-        self.examples += losses.len();
+        self.count(losses.len());
         no_grad(|| {
             for (values, start) in [(Some(losses), 0), (correct, self.capacity)] {
                 if let Some(values) = values {
@@ -73,6 +74,19 @@ impl Totals {
                 }
             }
         });
+    }
+
+    /// Adds a batch of softmax cross-entropy: its losses and right answers, from logits `(N, C)`. Returns the gradient of
+    /// the mean loss with respect to the logits.
+    pub(crate) fn add_cross_entropy(&mut self, logits: &Tensor, y: &Tensor) -> Tensor {
+        let n = logits.shape()[0];
+        self.count(n);
+        cross_entropy_step(&logits.detach(), y, 1.0 / n as f32, &self.sums)
+    }
+
+    /// Counts the examples of a batch that a recorded step has added.
+    pub(crate) fn count(&mut self, examples: usize) {
+        self.examples += examples;
     }
 
     /// Starts to read the means back.

@@ -9,7 +9,9 @@
 //!
 //! Nothing is uploaded or read back on the way, so that the device never waits for the host.
 
-use tilegrad_core::{Error, Gradients, Result, Rng, Tensor, no_grad};
+use tilegrad_core::ops::cross_entropy_step::MAX_CLASSES;
+use tilegrad_core::ops::optimizer::StepNumber;
+use tilegrad_core::{Clock, Error, Gradients, RandomKey, Result, Rng, Tensor, Time, no_grad};
 
 use crate::layer::Context;
 use crate::losses::{Loss, Target};
@@ -33,6 +35,8 @@ struct State {
     moments: Vec<Tensor>,
     gradients: Tensor,
     steps: u64,
+    /// What steps count on the device.
+    clock: Clock,
     /// For steps outside `fit`, which has its own.
     rng: Rng,
     totals: Option<Totals>,
@@ -53,6 +57,7 @@ impl Compiled {
             moments: moments.map(|i| built.trainable.full(optimizer.initial(i))).collect(),
             gradients: built.trainable.full(0.0),
             steps: 0,
+            clock: Clock::new(&built.device),
             rng: Rng::new(built.seed),
             totals: None,
             means: Vec::new(),
@@ -190,10 +195,24 @@ impl Sequential {
         }
     }
 
-    /// Records one training step and adds its loss and metrics to `totals`. The batch has been checked.
+    /// Sets the clock to the first batch of an epoch, whose random numbers have this seed. Returns the clock with the source
+    /// of those numbers.
+    pub(crate) fn start_clock(&mut self, seed: u64) -> Result<(Clock, Rng)> {
+        let state = self.state()?;
+        let key = RandomKey { seed, counter: 0 };
+        state.clock.set(Time { step: state.steps as u32, batch: 0, key })?;
+        Ok((state.clock.clone(), Rng::on_clock(&state.clock, key)))
+    }
+
+    /// Counts a step that was replayed, on the host.
+    pub(crate) fn count_step(&mut self) -> Result<()> {
+        self.state()?.steps += 1;
+        Ok(())
+    }
+
+    /// One training step, whose loss and metrics are added to `totals`. The batch has been checked.
     pub(crate) fn step(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
-        let mean = self.state()?.mean(x);
-        let gradients = self.gradients(x, y, &mean, rng, totals)?;
+        let gradients = self.gradients(x, y, rng, totals)?;
         let built = self.built.as_ref().expect("checked by the caller");
         let compiled = self.compiled.as_mut().expect("checked by the caller");
         compiled.state(built);
@@ -202,29 +221,32 @@ impl Sequential {
         no_grad(|| {
             built.trainable.pack(&gradients, &state.gradients);
             drop(gradients);
-            state.steps += 1;
             let gradients = optimizer.clip().apply_to_arena(&state.gradients, &built.trainable);
-            optimizer.step(state.steps, built.trainable.values(), &gradients, &state.moments);
+            let number = StepNumber::Clock(state.clock.clone());
+            optimizer.step(&number, built.trainable.values(), &gradients, &state.moments);
+            state.clock.advance(rng.end_step());
+            state.steps += 1;
         });
         Ok(())
     }
 
-    /// The gradients of `mean · losses`, which are those of the mean loss without computing that.
-    fn gradients(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        mean: &Tensor,
-        rng: &mut Rng,
-        totals: &mut Totals,
-    ) -> Result<Gradients> {
+    /// The gradients of the batch's mean loss.
+    fn gradients(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<Gradients> {
+        let mean = self.state()?.mean(x);
         let compiled = self.compiled()?;
         let output = self.forward_headless(x, compiled.loss.head(), &mut Context { training: true, rng });
+        let logits = output.tensor();
+        let from_logits = matches!(output, Output::Logits(_));
+        if compiled.loss.is_cross_entropy(from_logits) && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
+            let dy = totals.add_cross_entropy(logits, y);
+            return Ok(logits.backward_with(&dy));
+        }
         let losses = compiled.losses(&output, y);
         let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
         totals.add(&losses, correct.as_ref());
         drop((output, correct));
-        Ok(losses.backward_with(mean))
+        // Those of the mean loss without computing that.
+        Ok(losses.backward_with(&mean))
     }
 
     /// Measures one batch, as in inference, and adds it to `totals`.

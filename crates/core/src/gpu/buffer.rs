@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Context, Poll};
 
 use super::context::{Gpu, GpuInner};
+use super::recording::OpenRecording;
 use super::stats::Counters;
 use crate::error::{Error, Result};
 use crate::trace;
@@ -57,6 +59,22 @@ impl GpuBuffer {
     }
 }
 
+/// A buffer that may have gone back to the pool.
+pub(crate) struct WeakBuffer(Weak<Owned>);
+
+impl WeakBuffer {
+    /// The buffer, unless it has gone back to the pool since.
+    pub(crate) fn upgrade(&self) -> Option<GpuBuffer> {
+        self.0.upgrade().map(GpuBuffer)
+    }
+}
+
+impl GpuBuffer {
+    pub(crate) fn downgrade(&self) -> WeakBuffer {
+        WeakBuffer(Arc::downgrade(&self.0))
+    }
+}
+
 impl std::fmt::Debug for GpuBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "GpuBuffer #{} ({} bytes)", self.0.id, self.0.bytes)
@@ -67,7 +85,13 @@ impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
             self.gpu.counters.shrink(self.bytes);
-            lock(&self.gpu.pool).put(self.id, self.bytes, buffer);
+            let mut buffer = Some(buffer);
+            OpenRecording::with(&self.gpu, |open| {
+                buffer = buffer.take().and_then(|b| open.put(self.id, self.bytes, b))
+            });
+            if let Some(buffer) = buffer {
+                lock(&self.gpu.pool).put(self.id, self.bytes, buffer);
+            }
         }
     }
 }
@@ -140,14 +164,14 @@ impl GpuInner {
             let (device, what) = (self.description.name.clone(), what.to_string());
             return owned(u64::MAX, None, Some(Error::TooLarge { device, what, wanted: bytes, limit }));
         }
-        if let Some((id, buffer)) = lock(&self.pool).take(class) {
+        let free = OpenRecording::with(self, |open| open.take(class)).flatten();
+        if let Some((id, buffer)) = free.or_else(|| lock(&self.pool).take(class)) {
             return owned(id, Some(buffer), None);
         }
         let buffer = self.create(class).or_else(|| {
             // What rests in the pool may be what is missing.
             release();
-            let freed = lock(&self.pool).clear();
-            self.counters.reserved_bytes.fetch_sub(freed, std::sync::atomic::Ordering::Relaxed);
+            self.empty_pool();
             self.create(class)
         });
         let Some(buffer) = buffer else {
@@ -165,7 +189,23 @@ impl GpuInner {
         owned(id, Some(buffer), None)
     }
 
+    /// Frees the buffers that nobody uses.
+    pub(crate) fn empty_pool(&self) {
+        let freed = lock(&self.pool).clear();
+        self.counters.reserved_bytes.fetch_sub(freed, Relaxed);
+    }
+
+    /// A buffer that nobody owned.
+    pub(crate) fn own(self: &Arc<Self>, id: u64, buffer: wgpu::Buffer) -> GpuBuffer {
+        let bytes = buffer.size();
+        self.counters.grow(bytes);
+        GpuBuffer(Arc::new(Owned { gpu: self.clone(), buffer: Some(buffer), id, bytes, poison: OnceLock::new() }))
+    }
+
     fn create(&self, size: u64) -> Option<wgpu::Buffer> {
+        if self.counters.reserved_bytes.load(Relaxed).saturating_add(size) > self.memory.limit() {
+            return None;
+        }
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -212,12 +252,18 @@ impl Gpu {
     /// A buffer that holds `data`, padded with zeros to a multiple of four bytes.
     pub fn upload(&self, data: &[u8], what: &str) -> GpuBuffer {
         let buffer = self.alloc(data.len() as u64, what);
-        self.write(&buffer, 0, data);
+        OpenRecording::with(&self.0, |open| open.keep(&buffer));
+        self.write_now(&buffer, 0, data);
         buffer
     }
 
     /// Overwrites part of a buffer, from byte `offset` (a multiple of four) on.
     pub fn write(&self, buffer: &GpuBuffer, offset: u64, data: &[u8]) {
+        self.prevent_recording("the host writes to a tensor on the way");
+        self.write_now(buffer, offset, data);
+    }
+
+    fn write_now(&self, buffer: &GpuBuffer, offset: u64, data: &[u8]) {
         let Some(raw) = buffer.raw() else { return };
         let _span = trace::transfer("upload", data.len() as u64);
         // `write_buffer` takes effect before anything recorded and not yet submitted; and the buffer may have been
@@ -234,10 +280,11 @@ impl Gpu {
 
     /// Starts to read `bytes` bytes back, from byte `offset` on. Submits what has been recorded; does not wait.
     pub fn read(&self, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Readback {
+        self.prevent_recording("the host reads a tensor on the way");
         let Some(source) = buffer.raw().filter(|_| buffer.poison().is_none()) else {
             let error = buffer.poison().cloned().unwrap_or_else(|| Error::Driver("buffer without memory".into()));
             // Whoever reads this knows of the failure: updates in place go on.
-            self.take_skipped();
+            self.memory().take_skipped();
             return Readback(State::Failed(error));
         };
         // Copies go by whole words; sizes of buffers are multiples of four, so the widened range stays inside.

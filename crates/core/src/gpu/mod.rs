@@ -8,6 +8,7 @@ mod context;
 mod kernel;
 mod limits;
 mod profile;
+mod recording;
 mod stats;
 mod stream;
 
@@ -19,5 +20,6 @@ pub use kernel::{Dispatch, Kernel, fold_workgroups};
 pub(crate) use limits::Demand;
 pub(crate) use profile::OpNote;
 pub use profile::{KernelTime, Profile};
+pub(crate) use recording::KernelRecording;
 pub use stats::GpuStats;
 pub use stream::Stream;

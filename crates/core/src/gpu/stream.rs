@@ -8,7 +8,8 @@ use tilegrad_shaders::ParamsIn;
 use super::buffer::GpuBuffer;
 use super::context::{Gpu, GpuInner, MAX_PARAMS};
 use super::kernel::{BindGroups, Dispatch, Layouts, MAX_BINDINGS, Pipelines};
-use super::profile::Recorder;
+use super::profile::{OpNote, Recorder};
+use super::recording::{Command, KernelRecording, OpenRecording};
 use super::stats::Counters;
 use crate::error::Error;
 use crate::trace;
@@ -100,26 +101,47 @@ impl Stream {
         };
         let pipeline = match ready {
             Ok(pipeline) => pipeline,
-            Err(error) => return d.outputs.iter().for_each(|b| b.set_poison(error.clone())),
+            Err(error) => {
+                self.prevent_recording("an allocation or a kernel has failed");
+                return d.outputs.iter().for_each(|b| b.set_poison(error.clone()));
+            }
         };
+        let group = self.bind_groups.find(&gpu, &mut self.layouts, &d).clone();
+        let command = Command::new(d.kernel.entry, pipeline, group, d.params, d.workgroups);
+        self.launch(&gpu, &command);
+        OpenRecording::with(&gpu, |open| open.push(command, d.inputs.iter().chain(d.outputs)));
+    }
+
+    /// Launches recorded kernels again.
+    pub(crate) fn replay(&mut self, recording: &KernelRecording) {
+        let gpu = self.inner();
+        if let Some(profile) = &mut self.profile {
+            profile.describe(OpNote::default());
+        }
+        for command in &recording.commands {
+            self.launch(&gpu, command);
+        }
+    }
+
+    fn launch(&mut self, gpu: &GpuInner, command: &Command) {
         Counters::add(&gpu.counters.dispatches, 1);
         let offset = match &mut self.uniforms {
             Some(uniforms) if uniforms.is_full() => {
                 self.flush();
-                self.uniforms.as_mut().map(|u| u.push(d.params))
+                self.uniforms.as_mut().map(|u| u.push(command.params()))
             }
-            Some(uniforms) => Some(uniforms.push(d.params)),
+            Some(uniforms) => Some(uniforms.push(command.params())),
             None => None,
         };
-        self.open_pass(&gpu, &d);
+        self.open_pass(gpu, command.entry);
         let pass = self.pass.as_mut().expect("just opened");
-        pass.set_pipeline(self.pipelines.get(pipeline));
-        pass.set_bind_group(0, self.bind_groups.find(&gpu, &mut self.layouts, &d), &[]);
+        pass.set_pipeline(self.pipelines.get(command.pipeline));
+        pass.set_bind_group(0, &command.group, &[]);
         match (offset, &self.uniforms) {
             (Some(offset), Some(uniforms)) => pass.set_bind_group(1, &uniforms.group, &[offset]),
-            _ => pass.set_immediates(0, d.params),
+            _ => pass.set_immediates(0, command.params()),
         }
-        let [x, y, z] = d.workgroups;
+        let [x, y, z] = command.workgroups;
         pass.dispatch_workgroups(x, y, z);
         self.recorded += 1;
         if self.profile.is_some() {
@@ -143,13 +165,13 @@ impl Stream {
             .get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
     }
 
-    fn open_pass(&mut self, gpu: &GpuInner, d: &Dispatch<'_>) {
+    fn open_pass(&mut self, gpu: &GpuInner, entry: &'static str) {
         if self.pass.is_some() {
             return;
         }
         self.encoder(gpu);
         let encoder = self.encoder.as_mut().expect("just made");
-        let timestamp_writes = self.profile.as_mut().map(|p| p.begin(d.kernel.entry));
+        let timestamp_writes = self.profile.as_mut().map(|p| p.begin(entry));
         self.pass = Some(
             encoder
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes })

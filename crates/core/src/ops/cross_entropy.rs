@@ -133,6 +133,14 @@ pub(super) fn class_of(labels: &CpuView<'_>, row: usize) -> usize {
     }
 }
 
+/// The first largest of a row; NaN counts as larger than everything.
+pub(super) fn argmax_of_row(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, c| {
+        let (v, top) = (row[c], row[best]);
+        if !top.is_nan() && (v > top || v.is_nan()) { c } else { best }
+    })
+}
+
 fn buffers<'a>(x: &[GpuView<'a>]) -> Vec<&'a GpuBuffer> {
     x.iter().map(|x| x.buffer).collect()
 }
@@ -306,19 +314,12 @@ impl Op for Correct {
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let (n, labels, x) = (x[0].shape()[1], &x[1], x[0].slice::<f32>());
-        // The first largest; NaN counts as larger than everything.
-        let argmax = |row: &[f32]| {
-            (1..row.len()).fold(0, |best, c| {
-                let (v, top) = (row[c], row[best]);
-                if !top.is_nan() && (v > top || v.is_nan()) { c } else { best }
-            })
-        };
         par::map(y[0].slice(), |row| {
             let want = match self.0 {
                 Labels::Classes => class_of(labels, row),
-                Labels::Targets => argmax(&labels.slice::<f32>()[row * n..][..n]),
+                Labels::Targets => argmax_of_row(&labels.slice::<f32>()[row * n..][..n]),
             };
-            if argmax(&x[row * n..][..n]) == want { 1.0 } else { 0.0 }
+            if argmax_of_row(&x[row * n..][..n]) == want { 1.0 } else { 0.0 }
         });
     }
 

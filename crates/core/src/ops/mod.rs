@@ -7,6 +7,7 @@ pub mod binary;
 pub mod blocks;
 mod broadcast;
 mod cast;
+pub mod clock;
 mod compare;
 mod conv2d;
 mod conv2d_cpu;
@@ -16,6 +17,7 @@ pub mod conv_options;
 pub mod conv_transpose;
 pub mod copy;
 pub mod cross_entropy;
+pub mod cross_entropy_step;
 pub mod cumulative;
 mod fill;
 pub mod flip;
@@ -23,6 +25,7 @@ pub mod gather;
 mod gather_axis;
 mod gather_nd;
 mod gemm;
+mod gemm_tiles;
 mod integer;
 mod join;
 pub mod local_response_norm;
@@ -36,6 +39,7 @@ pub mod nll_loss;
 mod norm;
 pub mod optimizer;
 mod optimizer_constants;
+mod optimizer_rates;
 pub mod pack;
 mod pad;
 pub mod pool;
@@ -125,10 +129,12 @@ pub static ALL: &[&OpInfo] = &[
     &batch_norm::INFO,
     &binary::INFO,
     &cast::INFO,
+    &clock::INFO,
     &compare::INFO,
     &conv2d::INFO,
     &copy::INFO,
     &cross_entropy::INFO,
+    &cross_entropy_step::INFO,
     &cumulative::INFO,
     &fill::INFO,
     &flip::INFO,

@@ -18,13 +18,14 @@
 //!   `w -= lr / (1 - beta1^t) * m / (u + epsilon)`.
 //! - Lion (Chen et al. 2023): `w -= lr * sign(beta1 * m + (1 - beta1) * g)`, `m = beta2 * m + (1 - beta2) * g`.
 
-use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::OPTIMIZER;
 
 use super::binary::maximum;
+use super::clock::Clock;
 pub use super::optimizer_constants::{
-    AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep,
+    AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep, StepNumber,
 };
+use super::optimizer_rates::{Params, Rates};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::DType;
@@ -54,38 +55,10 @@ pub(super) static INFO: OpInfo = OpInfo {
             "adamax_step",
             "lion_step",
         ],
-        headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
+        headers: || [(0, 0), (0, 1), (1, 1)].map(|(clock, vec)| vec![("CLOCK", clock), ("VEC", vec)]).into(),
         params_bytes: size_of::<Params>(),
     }],
 };
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-struct Params {
-    len: u32,
-    g_offset: u32,
-    w_offset: u32,
-    states: [u32; 3],
-    nesterov: u32,
-    pad: u32,
-    lr: f32,
-    momentum: f32,
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    epsilon_in_root: f32,
-    decay: f32,
-    lr_of_gradient: f32,
-    scale_of_largest: f32,
-    pad2: [f32; 3],
-}
-
-impl Params {
-    fn with_epsilon(mut self, epsilon: f32, in_root: bool) -> Params {
-        *(if in_root { &mut self.epsilon_in_root } else { &mut self.epsilon }) = epsilon;
-        self
-    }
-}
 
 /// Which formula, with which of its parts. Outputs are the weights and then the states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +80,7 @@ enum Formula {
 #[derive(Debug)]
 struct Step {
     formula: Formula,
-    params: Params,
+    rates: Rates,
 }
 
 impl Op for Step {
@@ -127,8 +100,17 @@ impl Op for Step {
         Ok(*x[0])
     }
 
+    fn dtype(&self, _: &[DType]) -> Result<DType, ShapeError> {
+        Ok(DType::F32)
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let (p, g) = (self.params, x[0].slice::<f32>());
+        let t = match (self.rates.number(), x.get(1)) {
+            (Some(StepNumber::Host(t)), _) => *t,
+            (_, Some(clock)) => u64::from(clock.slice::<u32>()[0]) + 1,
+            (_, None) => 0,
+        };
+        let (p, g) = (self.rates.params(t), x[0].slice::<f32>());
         let Params { lr, momentum, beta1, beta2, .. } = p;
         // Each formula is given a gradient and its states, and returns what to add to the weight.
         let root = |v: f32| (v + p.epsilon_in_root).sqrt() + p.epsilon;
@@ -212,8 +194,16 @@ impl Op for Step {
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
         let entry = INFO.kernels[0].entries[self.formula as usize];
+        let (constants, clock) = match self.rates.number() {
+            Some(StepNumber::Clock(_)) => (self.rates.params_to_correct(), 1),
+            Some(StepNumber::Host(t)) => {
+                gpu.prevent_recording("an optimizer's step number comes from the host");
+                (self.rates.params(*t), 0)
+            }
+            None => (self.rates.params(0), 0),
+        };
         // Where the arenas begin at a multiple of four, all but the last three elements go four at a time.
-        let aligned = y.iter().chain(x).all(|t| t.offset().is_multiple_of(4));
+        let aligned = y.iter().chain(&x[..1]).all(|t| t.offset().is_multiple_of(4));
         let body = if aligned { y[0].len() & !3 } else { 0 };
         let outputs: Vec<_> = y.iter().map(|y| y.buffer).collect();
         for (vec, first, end) in [(1, 0, body), (0, body, y[0].len())] {
@@ -223,11 +213,12 @@ impl Op for Step {
                 g_offset: x[0].offset() + first,
                 w_offset: offset(0),
                 states: [offset(1), offset(2), offset(3)],
-                ..self.params
+                ..constants
             };
             gpu.dispatch(Dispatch {
-                kernel: Kernel { shader: &OPTIMIZER, entry, constants: &[("VEC", vec)] },
-                inputs: &[x[0].buffer],
+                kernel: Kernel { shader: &OPTIMIZER, entry, constants: &[("CLOCK", clock), ("VEC", vec)] },
+                // Where there is no clock its binding gets any buffer; the kernel doesn't look.
+                inputs: &[x[0].buffer, x.get(1).unwrap_or(&x[0]).buffer],
                 outputs: &outputs,
                 params: bytemuck::bytes_of(&params),
                 workgroups: fold_workgroups(params.len.div_ceil(4).into(), 64),
@@ -254,8 +245,8 @@ fn each<const N: usize>(y: [&mut CpuViewMut<'_>; N], g: &[f32], f: impl Fn(f32, 
 }
 
 #[track_caller]
-fn step(formula: Formula, params: Params, w: &Tensor, g: &Tensor, states: &[Option<&Tensor>]) {
-    let op = Step { formula, params };
+fn step(formula: Formula, rates: Rates, w: &Tensor, g: &Tensor, states: &[Option<&Tensor>]) {
+    let op = Step { formula, rates };
     let y: Vec<&Tensor> = [Some(w)].iter().chain(states).filter_map(|t| *t).collect();
     for (name, t) in [("grads", g)].into_iter().chain(y[1..].iter().map(|t| ("state", *t))) {
         let problem = match (t.len() == w.len(), t.dtype()) {
@@ -266,7 +257,8 @@ fn step(formula: Formula, params: Params, w: &Tensor, g: &Tensor, states: &[Opti
         let error = ShapeError::new(problem).operand("params", w.shape()).operand(name, t.shape());
         panic!("{}", error.of(op.name()));
     }
-    apply_in_place(&op, &[g], &y);
+    let clock = op.rates.clock().map(Clock::tensor).cloned();
+    apply_in_place(&op, &[Some(g), clock.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &y);
 }
 
 /// One step of gradient descent: updates `params`, and `velocity` for momentum.
@@ -292,7 +284,7 @@ pub fn sgd_step(params: &Tensor, grads: &Tensor, velocity: Option<&Tensor>, s: &
         decay: s.lr * s.weight_decay,
         ..Params::default()
     };
-    step(formula, constants, params, grads, &[velocity]);
+    step(formula, Rates::Fixed(constants), params, grads, &[velocity]);
 }
 
 /// One step of Adam or Nadam: updates `params`, the moments `m` and `v`, and for AMSGrad the largest `v` so far.
@@ -301,30 +293,8 @@ pub fn sgd_step(params: &Tensor, grads: &Tensor, velocity: Option<&Tensor>, s: &
 /// As [`sgd_step`].
 #[track_caller]
 pub fn adam_step(params: &Tensor, grads: &Tensor, m: &Tensor, v: &Tensor, v_hat: Option<&Tensor>, s: &AdamStep) {
-    let (formula, amsgrad) = if v_hat.is_some() { (Formula::AdamAmsgrad, true) } else { (Formula::Adam, false) };
-    // What a corrected mean square is to be divided by.
-    let second = if s.t == 0 { 1.0 } else { 1.0 - f64::from(s.beta2).powf(s.t as f64) };
-    let (of_mean, of_gradient) = s.nesterov.factors(s.beta1.into(), s.t);
-    // m / (sqrt(v / second + root) + epsilon) is sqrt(second) * m / (sqrt(v + second * root) + sqrt(second) * epsilon): no
-    // element has to be corrected, but for a largest one that is the largest of corrected ones.
-    let (of_rate, of_epsilon, of_largest) = match s.correction {
-        Correction::OfRate => (second.sqrt(), 1.0, 1.0),
-        Correction::OfMoments if amsgrad => (1.0, 1.0, 1.0 / second),
-        Correction::OfMoments => (second.sqrt(), second.sqrt(), 1.0),
-    };
-    let lr = f64::from(s.lr) * of_rate;
-    let constants = Params {
-        lr: (lr * of_mean) as f32,
-        lr_of_gradient: (lr * of_gradient) as f32,
-        beta1: s.beta1,
-        beta2: s.beta2,
-        epsilon: (f64::from(s.epsilon) * of_epsilon) as f32,
-        epsilon_in_root: (f64::from(s.epsilon_in_root) * of_epsilon * of_epsilon) as f32,
-        decay: s.lr * s.weight_decay,
-        scale_of_largest: of_largest as f32,
-        ..Params::default()
-    };
-    step(formula, constants, params, grads, &[Some(m), Some(v), v_hat]);
+    let formula = if v_hat.is_some() { Formula::AdamAmsgrad } else { Formula::Adam };
+    step(formula, Rates::Adam(s.clone(), v_hat.is_some()), params, grads, &[Some(m), Some(v), v_hat]);
 }
 
 /// One step of RMSprop: updates `params`, the mean square `v`, the mean gradient if centered, and `momentum`'s buffer if
@@ -356,7 +326,7 @@ pub fn rmsprop_step(
         ..Params::default()
     };
     let constants = constants.with_epsilon(s.epsilon, s.epsilon_in_root);
-    step(formula, constants, params, grads, &[Some(v), mean_grad, momentum]);
+    step(formula, Rates::Fixed(constants), params, grads, &[Some(v), mean_grad, momentum]);
 }
 
 /// One step of Adagrad: updates `params` and the sum of squares `v`.
@@ -375,7 +345,8 @@ pub fn rmsprop_step(
 #[track_caller]
 pub fn adagrad_step(params: &Tensor, grads: &Tensor, v: &Tensor, s: &AdagradStep) {
     let constants = Params { lr: s.lr, decay: s.lr * s.weight_decay, ..Params::default() };
-    step(Formula::Adagrad, constants.with_epsilon(s.epsilon, s.epsilon_in_root), params, grads, &[Some(v)]);
+    let constants = constants.with_epsilon(s.epsilon, s.epsilon_in_root);
+    step(Formula::Adagrad, Rates::Fixed(constants), params, grads, &[Some(v)]);
 }
 
 /// One step of Adadelta: updates `params`, the mean square `v` of the gradients and `u` of the changes.
@@ -391,7 +362,7 @@ pub fn adadelta_step(params: &Tensor, grads: &Tensor, v: &Tensor, u: &Tensor, s:
         decay: s.lr * s.weight_decay,
         ..Params::default()
     };
-    step(Formula::Adadelta, constants, params, grads, &[Some(v), Some(u)]);
+    step(Formula::Adadelta, Rates::Fixed(constants), params, grads, &[Some(v), Some(u)]);
 }
 
 /// One step of Adamax: updates `params`, the mean gradient `m`, and `u`, the largest gradient, which fades.
@@ -400,16 +371,7 @@ pub fn adadelta_step(params: &Tensor, grads: &Tensor, v: &Tensor, u: &Tensor, s:
 /// As [`sgd_step`].
 #[track_caller]
 pub fn adamax_step(params: &Tensor, grads: &Tensor, m: &Tensor, u: &Tensor, s: &AdamaxStep) {
-    let (of_mean, _) = Nesterov::No.factors(s.beta1.into(), s.t);
-    let constants = Params {
-        lr: (f64::from(s.lr) * of_mean) as f32,
-        beta1: s.beta1,
-        beta2: s.beta2,
-        decay: s.lr * s.weight_decay,
-        ..Params::default()
-    };
-    let constants = constants.with_epsilon(s.epsilon, s.epsilon_in_norm);
-    step(Formula::Adamax, constants, params, grads, &[Some(m), Some(u)]);
+    step(Formula::Adamax, Rates::Adamax(s.clone()), params, grads, &[Some(m), Some(u)]);
 }
 
 /// One step of Lion: updates `params` and the mean gradient `m`. A weight whose direction is 0 stays.
@@ -420,5 +382,5 @@ pub fn adamax_step(params: &Tensor, grads: &Tensor, m: &Tensor, u: &Tensor, s: &
 pub fn lion_step(params: &Tensor, grads: &Tensor, m: &Tensor, s: &LionStep) {
     let constants =
         Params { lr: s.lr, beta1: s.beta1, beta2: s.beta2, decay: s.lr * s.weight_decay, ..Params::default() };
-    step(Formula::Lion, constants, params, grads, &[Some(m)]);
+    step(Formula::Lion, Rates::Fixed(constants), params, grads, &[Some(m)]);
 }

@@ -1,5 +1,22 @@
 //! What the optimizer steps of `optimizer.rs` are given: rates, and which of the known variants of a formula is meant.
 
+use super::clock::{Clock, product_of_shares, share};
+
+/// Which step it is, counted from 1: Adam's corrections for moments that start at 0 depend on it.
+#[derive(Clone, Debug)]
+pub enum StepNumber {
+    /// The host knows it. With 0, moments are not corrected.
+    Host(u64),
+    /// One more than the steps that this clock has counted: a number that a recorded step finds on the device.
+    Clock(Clock),
+}
+
+impl From<u64> for StepNumber {
+    fn from(t: u64) -> StepNumber {
+        StepNumber::Host(t)
+    }
+}
+
 /// Constants of [`sgd_step`](super::optimizer::sgd_step).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
@@ -14,7 +31,7 @@ pub struct SgdStep {
 }
 
 /// Constants of [`adam_step`](super::optimizer::adam_step).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct AdamStep {
     /// Learning rate.
     pub lr: f32,
@@ -26,8 +43,8 @@ pub struct AdamStep {
     pub epsilon: f32,
     /// Added to the mean square, under the root: 0 but in optax's `eps_root`.
     pub epsilon_in_root: f32,
-    /// Number of this step, from 1. With 0, moments are not corrected for starting at 0.
-    pub t: u64,
+    /// Number of this step.
+    pub t: StepNumber,
     /// What is corrected.
     pub correction: Correction,
     /// Whether to look ahead.
@@ -45,7 +62,7 @@ impl Default for AdamStep {
             beta2: 0.999,
             epsilon: 1e-7,
             epsilon_in_root: 0.0,
-            t: 1,
+            t: StepNumber::Host(1),
             correction: Correction::OfRate,
             nesterov: Nesterov::No,
             weight_decay: 0.0,
@@ -87,14 +104,9 @@ impl Nesterov {
             Nesterov::No => return (1.0 / (1.0 - beta1.powf(t as f64)), 0.0),
             Nesterov::Constant => constant(),
             Nesterov::Scheduled => {
-                let share = |t: u64| 1.0 - 0.5 * 0.96f64.powf(t as f64);
-                // Shares of later steps are 1 in 64 bits.
                 let (now, next, power) = constant();
-                (
-                    now * share(t),
-                    next * share(t.saturating_add(1)),
-                    power * (1..=t.min(1000)).map(share).product::<f64>(),
-                )
+                let of = |t: u64| share(t as f64);
+                (now * of(t), next * of(t.saturating_add(1)), power * product_of_shares(t))
             }
         };
         (next / (1.0 - product * next), (1.0 - now) / (1.0 - product))
@@ -147,7 +159,7 @@ pub struct AdadeltaStep {
 }
 
 /// Constants of [`adamax_step`](super::optimizer::adamax_step).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct AdamaxStep {
     /// Learning rate.
     pub lr: f32,
@@ -160,8 +172,8 @@ pub struct AdamaxStep {
     /// Whether `epsilon` is added to each gradient's size before it is compared with the largest, as in PyTorch and optax,
     /// or to the largest one, as in Keras.
     pub epsilon_in_norm: bool,
-    /// Number of this step, from 1. With 0, the mean is not corrected for starting at 0.
-    pub t: u64,
+    /// Number of this step.
+    pub t: StepNumber,
     /// Decay of the weights in a step, as a multiple of the learning rate.
     pub weight_decay: f32,
 }

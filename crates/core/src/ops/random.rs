@@ -7,12 +7,13 @@
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::RANDOM;
 
+use super::clock::{Clock, key_on_clock};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, apply, create};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, create};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -22,7 +23,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &RANDOM,
-        entries: &["random_bits", "random_uniform", "random_normal", "dropout_forward"],
+        entries: &["random_bits", "random_uniform", "random_normal", "dropout_forward", "dropout_forward_clock"],
         headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
         params_bytes: size_of::<Params>(),
     }],
@@ -77,7 +78,40 @@ fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
     c
 }
 
+/// Which random numbers an op takes.
+#[derive(Clone, Debug)]
+pub enum Draw {
+    /// Those of a key that the host knows.
+    Key(RandomKey),
+    /// Those of the key that a clock shows, so many keys further on: new ones each time a recorded step is done again.
+    OnClock(Clock, u32),
+}
+
+impl From<RandomKey> for Draw {
+    fn from(key: RandomKey) -> Draw {
+        Draw::Key(key)
+    }
+}
+
+impl Draw {
+    /// The clock as an input of the op.
+    fn clock(&self) -> Option<&Tensor> {
+        if let Draw::OnClock(clock, _) = self { Some(clock.tensor()) } else { None }
+    }
+
+    /// The key, on the CPU.
+    fn key(&self, clock: Option<&CpuView<'_>>) -> RandomKey {
+        match (self, clock) {
+            (Draw::Key(key), _) => *key,
+            (Draw::OnClock(_, n), Some(clock)) => key_on_clock(clock, *n),
+            (Draw::OnClock(..), None) => unreachable!("the clock is an input"),
+        }
+    }
+}
+
 /// A source of keys: a seed, and a count of the keys handed out. Cloning or storing it keeps the place in the sequence.
+///
+/// [`Rng::on_clock`] makes one for steps that are recorded.
 ///
 /// ```
 /// use tilegrad_core::Rng;
@@ -87,30 +121,68 @@ fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
 /// assert_eq!(rng.next_key(), later.next_key());
 /// assert_ne!(first, rng.next_key());
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rng(RandomKey);
+#[derive(Clone, Debug, Default)]
+pub struct Rng {
+    next: RandomKey,
+    clock: Option<Clock>,
+    /// Keys taken since the clock advanced.
+    taken: u32,
+}
+
+/// Whether the next keys are the same.
+impl PartialEq for Rng {
+    fn eq(&self, other: &Rng) -> bool {
+        self.next == other.next
+    }
+}
+
+impl Eq for Rng {}
 
 impl Rng {
     /// The sequence of keys of a seed, from its start.
     pub fn new(seed: u64) -> Rng {
-        Rng(RandomKey { seed, counter: 0 })
+        Rng::from_state(RandomKey { seed, counter: 0 })
     }
 
-    /// A key that this sequence has not given before.
+    /// A key that this sequence has not given before. An op that takes it can't be part of a
+    /// [`Recording`](crate::Recording); [`Rng::next_draw`] is for that.
     pub fn next_key(&mut self) -> RandomKey {
-        let key = self.0;
-        self.0.counter = key.counter.wrapping_add(1);
+        let key = self.next;
+        self.next.counter = key.counter.wrapping_add(1);
+        self.taken += 1;
         key
+    }
+
+    /// The same, for ops that take a [`Draw`]: in a training loop, the key lies on the device.
+    pub fn next_draw(&mut self) -> Draw {
+        let nth = self.taken;
+        let key = self.next_key();
+        self.clock.as_ref().map_or(Draw::Key(key), |clock| Draw::OnClock(clock.clone(), nth))
+    }
+
+    /// The sequence that goes on with the key that a clock shows. The host's view, `state`, has to be the same.
+    pub fn on_clock(clock: &Clock, state: RandomKey) -> Rng {
+        Rng { next: state, clock: Some(clock.clone()), taken: 0 }
+    }
+
+    /// Keys taken since the last call: what a clock advances by at the end of a step.
+    pub fn end_step(&mut self) -> u32 {
+        std::mem::take(&mut self.taken)
+    }
+
+    /// Leaves out this many keys, which a recorded step has used on the device.
+    pub fn skip(&mut self, keys: u32) {
+        self.next.counter = self.next.counter.wrapping_add(keys.into());
     }
 
     /// The seed, and the counter of the next key.
     pub fn state(&self) -> RandomKey {
-        self.0
+        self.next
     }
 
     /// The sequence as it was when [`Rng::state`] was asked.
     pub fn from_state(state: RandomKey) -> Rng {
-        Rng(state)
+        Rng { next: state, clock: None, taken: 0 }
     }
 }
 
@@ -199,7 +271,7 @@ impl Op for Random {
             Kind::Uniform { low, span } => ("random_uniform", low, span),
             Kind::Normal { mean, std } => ("random_normal", mean, std),
         };
-        launch(gpu, entry, &[], &y[0], self.key, [a, b], 0);
+        launch(gpu, entry, &[], &y[0], &Draw::Key(self.key), [a, b], 0);
     }
 
     fn differentiable(&self) -> bool {
@@ -220,12 +292,18 @@ fn launch(
     entry: &'static str,
     x: &[GpuView<'_>],
     y: &GpuView<'_>,
-    key: RandomKey,
+    draw: &Draw,
     [a, b]: [f32; 2],
     threshold: u32,
 ) {
     let x_offset = x.first().map_or(0, |x| x.offset());
-    let (seed, counter) = (halves(key.seed), halves(key.counter));
+    let (seed, counter) = match draw {
+        Draw::Key(key) => {
+            gpu.prevent_recording("the key of random numbers comes from the host");
+            (halves(key.seed), halves(key.counter))
+        }
+        Draw::OnClock(_, nth) => ([0; 2], [*nth, 0]),
+    };
     let params = Params { len: y.len(), x_offset, seed, counter, a, b, threshold, pad: [0; 3] };
     gpu.dispatch(Dispatch {
         kernel: Kernel { shader: &RANDOM, entry, constants: &[("VEC", x_offset.is_multiple_of(4) as u32)] },
@@ -238,9 +316,9 @@ fn launch(
 
 /// `y = x / (1 - rate)` where a random number is at least `rate`, else 0. Linear in x and diagonal, so that `dx` is the same
 /// function of `dy`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Dropout {
-    key: RandomKey,
+    draw: Draw,
     /// Of 2^24.
     threshold: u32,
     scale: f32,
@@ -255,10 +333,17 @@ impl Op for Dropout {
         Ok(*x[0])
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        match x[0] {
+            DType::F32 => Ok(DType::F32),
+            other => Err(ShapeError::new(format!("input 0 is {other}, expected f32"))),
+        }
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let x = x[0].slice::<f32>();
+        let (key, x) = (self.draw.key(x.get(1)), x[0].slice::<f32>());
         by_blocks(y[0].slice(), |block| {
-            let bits = self.key.block(block);
+            let bits = key.block(block);
             std::array::from_fn(|k| match x.get(4 * block as usize + k) {
                 Some(x) if bits[k] >> 8 >= self.threshold => x * self.scale,
                 _ => 0.0,
@@ -267,11 +352,20 @@ impl Op for Dropout {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        launch(gpu, "dropout_forward", x, &y[0], self.key, [self.scale, 0.0], self.threshold);
+        let entry = if x.len() == 2 { "dropout_forward_clock" } else { "dropout_forward" };
+        launch(gpu, entry, x, &y[0], &self.draw, [self.scale, 0.0], self.threshold);
     }
 
-    fn backward(&self, _: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some(apply(*self, &[dy]))]
+    /// The clock, so that a gradient which comes after it has advanced is refused.
+    fn saves(&self) -> Saves {
+        if self.draw.clock().is_some() { Saves::input(1) } else { Saves::NOTHING }
+    }
+
+    fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        match self.draw.clock() {
+            Some(_) => vec![Some(apply(self.clone(), &[dy, node.input(1)])), None],
+            None => vec![Some(apply(self.clone(), &[dy]))],
+        }
     }
 }
 
@@ -304,7 +398,8 @@ impl Tensor {
     }
 
     /// Each element set to 0 with probability `rate`, and the others divided by `1 - rate` (Srivastava et al. 2014). The
-    /// key chooses which.
+    /// key chooses which; in a step that is recorded it is one on a clock, from [`Rng::next_draw`]. A gradient has to be
+    /// taken before the clock advances.
     ///
     /// ```
     /// use tilegrad_core::{Device, RandomKey, Tensor};
@@ -316,13 +411,18 @@ impl Tensor {
     /// # Panics
     /// When the rate is outside `0..=1`.
     #[track_caller]
-    pub fn dropout(&self, rate: f32, key: RandomKey) -> Tensor {
+    pub fn dropout(&self, rate: f32, draw: impl Into<Draw>) -> Tensor {
         assert!((0.0..=1.0).contains(&rate), "dropout: rate {rate} is outside 0 to 1");
         if rate == 0.0 {
             return self.clone();
         }
         let scale = if rate < 1.0 { 1.0 / (1.0 - rate) } else { 0.0 };
-        apply(Dropout { key, threshold: (f64::from(rate) * f64::from(1 << 24)).round() as u32, scale }, &[self])
+        let threshold = (f64::from(rate) * f64::from(1 << 24)).round() as u32;
+        let op = Dropout { draw: draw.into(), threshold, scale };
+        match op.draw.clock().cloned() {
+            Some(clock) => apply(op, &[self, &clock]),
+            None => apply(op, &[self]),
+        }
     }
 }
 

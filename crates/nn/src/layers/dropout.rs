@@ -41,6 +41,6 @@ impl Layer for Dropout {
     }
 
     fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
-        if ctx.training && self.rate > 0.0 { x.dropout(self.rate, ctx.rng.next_key()) } else { x.clone() }
+        if ctx.training && self.rate > 0.0 { x.dropout(self.rate, ctx.rng.next_draw()) } else { x.clone() }
     }
 }

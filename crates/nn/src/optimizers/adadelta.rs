@@ -12,7 +12,7 @@
 use tilegrad_core::ops::optimizer::{AdadeltaStep, adadelta_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `Adadelta`, with its defaults: learning rate 0.001, rho 0.95, epsilon 1e-7. The paper's learning rate is 1.
 ///
@@ -84,7 +84,7 @@ impl Optimizer for Adadelta {
         &["accumulated_grad", "accumulated_delta_var"]
     }
 
-    fn step(&self, _: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdadeltaStep {
             lr: self.learning_rate,
             rho: self.rho,

@@ -10,7 +10,7 @@
 use tilegrad_core::ops::optimizer::{AdagradStep, adagrad_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number};
+use super::{Clip, Optimizer, StepNumber, check_number};
 
 /// Keras's `Adagrad`, with its defaults: learning rate 0.001, initial accumulator 0.1, epsilon 1e-7 under the root. It
 /// works best with higher rates than other optimizers; the paper has 1.
@@ -101,7 +101,7 @@ impl Optimizer for Adagrad {
         self.initial_accumulator
     }
 
-    fn step(&self, _: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdagradStep {
             lr: self.learning_rate,
             epsilon: self.epsilon,

@@ -13,7 +13,7 @@
 use tilegrad_core::ops::optimizer::{AdamStep, adam_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Correction, Optimizer, check_number, check_rate};
+use super::{Clip, Correction, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `Adam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -115,14 +115,14 @@ impl Optimizer for Adam {
         if self.amsgrad { &["momentum", "velocity", "velocity_hat"] } else { &["momentum", "velocity"] }
     }
 
-    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdamStep {
             lr: self.learning_rate,
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
             epsilon_in_root: self.epsilon_in_root,
-            t: step,
+            t: step.clone(),
             correction: self.correction,
             weight_decay: self.weight_decay,
             ..AdamStep::default()

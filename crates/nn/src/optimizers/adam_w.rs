@@ -9,7 +9,7 @@
 
 use tilegrad_core::{Result, Tensor};
 
-use super::{Adam, Clip, Correction, Optimizer};
+use super::{Adam, Clip, Correction, Optimizer, StepNumber};
 
 /// Keras's `AdamW`, with its defaults: those of [`Adam`], and weight decay 0.004.
 ///
@@ -81,7 +81,7 @@ impl Optimizer for AdamW {
         self.0.moments()
     }
 
-    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         self.0.step(step, params, gradients, moments);
     }
 

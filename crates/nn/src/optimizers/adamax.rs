@@ -11,7 +11,7 @@
 use tilegrad_core::ops::optimizer::{AdamaxStep, adamax_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `Adamax`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -98,14 +98,14 @@ impl Optimizer for Adamax {
         &["momentum", "norm"]
     }
 
-    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdamaxStep {
             lr: self.learning_rate,
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
             epsilon_in_norm: self.epsilon_in_norm,
-            t: step,
+            t: step.clone(),
             weight_decay: self.weight_decay,
         };
         adamax_step(params, gradients, &moments[0], &moments[1], &constants);

@@ -11,7 +11,7 @@
 use tilegrad_core::ops::optimizer::{LionStep, lion_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `Lion`, with its defaults: learning rate 0.001, betas 0.9 and 0.99.
 ///
@@ -76,7 +76,7 @@ impl Optimizer for Lion {
         &["momentum"]
     }
 
-    fn step(&self, _: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = LionStep {
             lr: self.learning_rate,
             beta1: self.betas[0],

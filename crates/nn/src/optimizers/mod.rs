@@ -27,7 +27,7 @@ pub use nadam::Nadam;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
 
-pub use tilegrad_core::ops::optimizer::Correction;
+pub use tilegrad_core::ops::optimizer::{Correction, StepNumber};
 use tilegrad_core::{Error, Result, Tensor};
 
 /// How weights follow from gradients. Implement it for an optimizer of your own.
@@ -49,8 +49,9 @@ pub trait Optimizer: Debug + Send + Sync {
         0.0
     }
 
-    /// Updates `params (L)` in place, and `moments`, each `(L)`. `step` counts from 1.
-    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]);
+    /// Updates `params (L)` in place, and `moments`, each `(L)`. `step` counts from 1; in `fit` it lies on the device. An
+    /// optimizer that takes a number of the host instead still works, but its steps can't be recorded and replayed.
+    fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]);
 
     /// What is done to the gradients first.
     fn clip(&self) -> Clip {

@@ -13,7 +13,7 @@
 use tilegrad_core::ops::optimizer::{AdamStep, Correction, Nesterov, adam_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `Nadam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -93,13 +93,13 @@ impl Optimizer for Nadam {
         &["momentum", "velocity"]
     }
 
-    fn step(&self, step: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdamStep {
             lr: self.learning_rate,
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
-            t: step,
+            t: step.clone(),
             correction: Correction::OfMoments,
             nesterov: if self.schedule { Nesterov::Scheduled } else { Nesterov::Constant },
             weight_decay: self.weight_decay,

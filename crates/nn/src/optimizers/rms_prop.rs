@@ -12,7 +12,7 @@
 use tilegrad_core::ops::optimizer::{RmspropStep, rmsprop_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `RMSprop`, with its defaults: learning rate 0.001, rho 0.9, epsilon 1e-7, no momentum, not centered.
 ///
@@ -139,7 +139,7 @@ impl Optimizer for RmsProp {
         if moment == 0 { self.initial_velocity } else { 0.0 }
     }
 
-    fn step(&self, _: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = RmspropStep {
             lr: self.learning_rate,
             rho: self.rho,

@@ -9,7 +9,7 @@
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Optimizer, check_number, check_rate};
+use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 
 /// Keras's `SGD`. Without momentum it keeps nothing beside the weights.
 ///
@@ -81,7 +81,7 @@ impl Optimizer for Sgd {
         if self.momentum > 0.0 { &["momentum"] } else { &[] }
     }
 
-    fn step(&self, _: u64, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
+    fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = SgdStep {
             lr: self.learning_rate,
             momentum: self.momentum,
