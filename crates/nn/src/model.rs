@@ -99,6 +99,11 @@ impl Built {
     pub(crate) fn arenas(&self) -> impl Iterator<Item = &Arena> {
         [&self.trainable, &self.frozen].into_iter().chain(&self.statistics)
     }
+
+    /// The values of running statistics.
+    pub(crate) fn statistics(&self) -> impl Iterator<Item = &Tensor> {
+        self.statistics.iter().map(Arena::values)
+    }
 }
 
 impl Sequential {
