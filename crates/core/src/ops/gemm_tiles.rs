@@ -178,7 +178,11 @@ impl Tile {
         let least = if self.is_software() { depth.div_ceil(4 * rounds) } else { 1 };
         let useful = match self.splits {
             0 if self.is_software() && depth >= 512 => {
-                let for_cache = (4 * traffic * depth).div_ceil(1_500_000);
+                // Two parts win no more than it costs to add them up.
+                let for_cache = match (4 * traffic * depth).div_ceil(1_500_000) {
+                    2 => 1,
+                    parts => parts,
+                };
                 for_cache.max(8usize.div_ceil(tiles.max(1))).min(64)
             }
             0 if !self.is_software() && depth >= 2048 && tiles < 128 => (256 / tiles.max(1)).clamp(1, depth / 256),
