@@ -134,8 +134,8 @@ impl Product<'_> {
         for top in (0..rows).step_by(R) {
             // Past the end a tile repeats the last row.
             let mut row = [a.data.as_ptr(); R];
-            for r in 0..R {
-                row[r] = row[r].wrapping_add(a.rows[(top + r).min(rows - 1)]);
+            for (r, row) in row.iter_mut().enumerate() {
+                *row = row.wrapping_add(a.rows[(top + r).min(rows - 1)]);
             }
             // SAFETY: the caller has made sure of the sizes.
             unsafe {
@@ -221,8 +221,8 @@ unsafe fn sums<L: Lanes, const R: usize, const V: usize>(
             let mut at = start;
             for _ in 0..left.run {
                 let mut b = [L::splat(0.0); V];
-                for v in 0..V {
-                    b[v] = L::load(panel.add(v * L::LANES));
+                for (v, b) in b.iter_mut().enumerate() {
+                    *b = L::load(panel.add(v * L::LANES));
                 }
                 for r in 0..R {
                     let x = L::splat(*a[r].add(at));
