@@ -13,6 +13,7 @@ mod display;
 mod dtype;
 mod error;
 pub mod gpu;
+mod memory;
 pub mod op;
 pub mod ops;
 mod recording;

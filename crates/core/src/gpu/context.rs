@@ -10,6 +10,7 @@ use super::buffer::Pool;
 use super::stats::{Counters, GpuStats};
 use super::stream::Stream;
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 
 /// Whether an adapter is hardware. Kernels choose their tiles by this: a software rasteriser wants no workgroup memory
 /// and big register tiles, a real GPU the opposite.
@@ -194,8 +195,7 @@ pub(crate) struct GpuInner {
     pub(crate) checked: bool,
     /// The first error that no call could return: a lost device, or something the driver refused.
     failure: Arc<OnceLock<Error>>,
-    /// Why an update in place was left out, until someone asks.
-    skipped: Mutex<Option<Error>>,
+    pub(crate) memory: Memory,
     /// Set to run the hardware kernels on a software adapter, where they are slow and right.
     hardware_kernels: AtomicBool,
     stream: Mutex<Stream>,
@@ -219,7 +219,7 @@ impl Gpu {
             pool: Mutex::new(Pool::default()),
             failure,
             checked: std::env::var("TILEGRAD_BOUNDS_CHECKS").is_ok_and(|v| v == "1"),
-            skipped: Mutex::new(None),
+            memory: Memory::default(),
             hardware_kernels: AtomicBool::new(false),
         }))
     }
@@ -284,23 +284,22 @@ impl Gpu {
         };
         self.wait_for(submission);
         self.check()?;
-        self.take_skipped().map_or(Ok(()), Err)
+        self.memory().take_skipped().map_or(Ok(()), Err)
     }
 
-    /// The error behind updates in place that were left out; they are made again from here on.
-    pub(crate) fn take_skipped(&self) -> Option<Error> {
-        self.0.skipped().take()
+    /// The limit of memory, and what was left out for lack of it.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
-    /// Notes that an update in place was left out because what it reads can't be trusted. The weights stay as they were,
-    /// until [`Gpu::synchronize`] has given the error.
-    pub(crate) fn skip(&self, error: Error) {
-        self.0.skipped().get_or_insert(error);
-    }
-
-    /// Whether an update was left out and nobody has asked yet.
-    pub(crate) fn is_skipping(&self) -> bool {
-        self.0.skipped().is_some()
+    /// Sets how many bytes all buffers together may take, or takes the limit away. Buffers that rest in the pool are freed
+    /// if they are past it; those in use stay.
+    pub fn set_memory_limit(&self, bytes: Option<u64>) {
+        self.0.memory.set_limit(bytes);
+        if self.stats().reserved_bytes > self.0.memory.limit() {
+            self.stream().release();
+            self.0.empty_pool();
+        }
     }
 
     /// Waits for one submission, or for all of them.
@@ -316,10 +315,6 @@ impl Gpu {
 }
 
 impl GpuInner {
-    fn skipped(&self) -> MutexGuard<'_, Option<Error>> {
-        self.skipped.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     pub(crate) fn wants_software_kernels(&self) -> bool {
         self.description.kind == AdapterKind::Software && !self.hardware_kernels.load(Relaxed)
     }

@@ -173,7 +173,7 @@ impl Gpu {
 
     /// Launches the kernels again. Nothing happens while updates are left out for lack of memory.
     pub(crate) fn replay(&self, recording: &KernelRecording) {
-        if !self.is_skipping() {
+        if !self.memory().is_skipping() {
             self.stream().replay(recording);
         }
     }
