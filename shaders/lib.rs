@@ -19,6 +19,8 @@ pub struct Shader {
     /// Whether it is a user's. Its header comes behind it then, so that lines are counted in its own text, and it is compiled
     /// with wgpu's bounds checks; the shaders of this crate carry their own.
     pub custom: bool,
+    /// Whether its inputs are images, which a software rasteriser reads faster than buffers.
+    pub images: bool,
 }
 
 /// How a kernel gets its parameters.
@@ -68,12 +70,13 @@ impl Shader {
 
 /// Declares each shader as a constant named like its file, and lists them all.
 macro_rules! shaders {
-    ($($constant:ident = $file:literal, $doc:literal;)*) => {
+    ($($constant:ident = $file:literal, $doc:literal $(, images: $images:literal)?;)*) => {
         $(#[doc = $doc]
         pub static $constant: Shader = Shader {
             name: $file,
             source: include_str!(concat!($file, ".wgsl")),
             custom: false,
+            images: false $(|| $images)?,
         };)*
 
         /// Every shader of the crate.
@@ -97,9 +100,9 @@ shaders! {
     FILL = "fill", "A constant everywhere.";
     INTEGER = "integer", "Arithmetic of integers, with broadcasting.";
     IM2COL = "im2col", "Images to columns and back.";
-    MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.";
+    MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.", images: true;
     MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
-    CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
+    CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.", images: true;
     CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
     GATHER_AXIS = "gather_axis", "Elements by index along an axis.";
     GATHER_ND = "gather_nd", "Positions on several axes as one.";

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tilegrad_shaders::ParamsIn;
 
 use super::buffer::Pool;
+use super::image;
 use super::stats::{Counters, GpuStats};
 use super::stream::Stream;
 use crate::error::{Error, Result};
@@ -121,7 +122,11 @@ fn describe(adapter: wgpu::Adapter) -> Adapter {
         driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
         backend: info.backend.to_string(),
         kind,
-        max_tensor_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        max_tensor_bytes: match limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) {
+            // Kernels there read copies in images.
+            bytes if kind == AdapterKind::Software => bytes.min(image::max_bytes(&limits)),
+            bytes => bytes,
+        },
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
         max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size as usize >= MAX_PARAMS,

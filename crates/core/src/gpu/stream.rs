@@ -1,12 +1,14 @@
 //! The stream: one open encoder with one open compute pass, into which every kernel is recorded, and when it is submitted.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use tilegrad_shaders::ParamsIn;
 
 use super::buffer::GpuBuffer;
 use super::context::{AdapterKind, Gpu, GpuInner, MAX_PARAMS};
+use super::image::{Fill, Images};
 use super::kernel::{BindGroups, Dispatch, Layouts, MAX_BINDINGS, Pipelines};
 use super::profile::{OpNote, Recorder};
 use super::recording::{Command, KernelRecording, OpenRecording};
@@ -29,6 +31,7 @@ pub struct Stream {
     pipelines: Pipelines,
     layouts: Layouts,
     bind_groups: BindGroups,
+    images: Images,
     uniforms: Option<Uniforms>,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
@@ -48,6 +51,7 @@ impl Stream {
             pipelines: Pipelines::default(),
             layouts,
             bind_groups: BindGroups::default(),
+            images: Images::default(),
             uniforms,
             encoder: None,
             pass: None,
@@ -89,6 +93,38 @@ impl Stream {
     /// # Panics
     /// In debug builds, on a kernel with more than 7 buffers, more than 128 bytes of parameters, or with an output that is also an input.
     pub fn dispatch(&mut self, d: Dispatch<'_>) {
+        self.dispatch_filled(d, Vec::new());
+    }
+
+    /// [`Stream::dispatch`] of a kernel that reads only these elements of its inputs: a range for each, which starts at a
+    /// multiple of four, or is empty if the kernel doesn't read the input. If its shader takes images, the ranges are copied
+    /// to them, and the kernel finds them at their images' starts.
+    pub fn dispatch_parts(&mut self, parts: &[Range<usize>], d: Dispatch<'_>) {
+        debug_assert!(parts.len() == d.inputs.len() && parts.iter().all(|r| r.start.is_multiple_of(4)), "{parts:?}");
+        let fills = match d.kernel.shader.images {
+            true => self.fills(parts, &d),
+            false => Ok(Vec::new()),
+        };
+        match fills {
+            Ok(fills) => self.dispatch_filled(d, fills),
+            Err(error) => self.refuse(&d, error),
+        }
+    }
+
+    /// The copies to the images of a kernel's inputs.
+    fn fills(&mut self, parts: &[Range<usize>], d: &Dispatch<'_>) -> Result<Vec<Fill>, Error> {
+        let gpu = self.inner();
+        for (slot, part) in parts.iter().enumerate() {
+            if self.images.fit(&gpu, slot, part.len())? {
+                // They hold the smaller image.
+                self.bind_groups.clear();
+            }
+        }
+        let used = d.inputs.iter().zip(parts).enumerate().filter(|(_, (_, part))| !part.is_empty());
+        Ok(used.filter_map(|(slot, (x, part))| Some(self.images.fill(slot, x.raw()?, part))).collect())
+    }
+
+    fn dispatch_filled(&mut self, d: Dispatch<'_>, fills: Vec<Fill>) {
         debug_assert!(d.inputs.len() + d.outputs.len() <= MAX_BINDINGS && d.params.len() <= MAX_PARAMS, "{d:?}");
         debug_assert!(
             d.outputs.iter().all(|o| d.inputs.iter().all(|i| i.id() != o.id() || i.poison().is_some())),
@@ -106,15 +142,17 @@ impl Stream {
         };
         let pipeline = match ready {
             Ok(pipeline) => pipeline,
-            Err(error) => {
-                self.prevent_recording("an allocation or a kernel has failed");
-                return d.outputs.iter().for_each(|b| b.set_poison(error.clone()));
-            }
+            Err(error) => return self.refuse(&d, error),
         };
-        let group = self.bind_groups.find(&gpu, &mut self.layouts, &d).clone();
-        let command = Command::new(d.kernel.entry, pipeline, group, d.params, d.workgroups);
+        let group = self.bind_groups.find(&gpu, &mut self.layouts, &self.images, &d).clone();
+        let command = Command::new(d.kernel.entry, pipeline, group, d.params, d.workgroups, fills);
         self.launch(&gpu, &command);
         OpenRecording::with(&gpu, |open| open.push(command, d.inputs.iter().chain(d.outputs)));
+    }
+
+    fn refuse(&mut self, d: &Dispatch<'_>, error: Error) {
+        self.prevent_recording("an allocation or a kernel has failed");
+        d.outputs.iter().for_each(|b| b.set_poison(error.clone()));
     }
 
     /// Launches recorded kernels again.
@@ -138,6 +176,11 @@ impl Stream {
             Some(uniforms) => Some(uniforms.push(command.params())),
             None => None,
         };
+        if !command.fills.is_empty() {
+            self.pass = None;
+            let encoder = open_encoder(&mut self.encoder, gpu);
+            command.fills.iter().for_each(|fill| fill.record(encoder));
+        }
         self.open_pass(gpu, command.entry);
         let pass = self.pass.as_mut().expect("just opened");
         pass.set_pipeline(self.pipelines.get(command.pipeline));
@@ -161,21 +204,15 @@ impl Stream {
     pub(crate) fn copy_to(&mut self, source: &wgpu::Buffer, start: u64, target: &wgpu::Buffer, bytes: u64) {
         self.pass = None;
         let gpu = self.inner();
-        self.encoder(&gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
+        open_encoder(&mut self.encoder, &gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
         self.recorded += 1;
-    }
-
-    fn encoder(&mut self, gpu: &GpuInner) -> &mut wgpu::CommandEncoder {
-        self.encoder
-            .get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
     }
 
     fn open_pass(&mut self, gpu: &GpuInner, entry: &'static str) {
         if self.pass.is_some() {
             return;
         }
-        self.encoder(gpu);
-        let encoder = self.encoder.as_mut().expect("just made");
+        let encoder = open_encoder(&mut self.encoder, gpu);
         let timestamp_writes = self.profile.as_mut().map(|p| p.begin(entry));
         self.pass = Some(
             encoder
@@ -228,9 +265,10 @@ impl Stream {
     /// What times every kernel (each in a pass of its own), from here on.
     pub(crate) fn recorder(&mut self) -> Result<&mut Recorder, Error> {
         self.flush();
+        let gpu = self.inner();
         match &mut self.profile {
             Some(recorder) => Ok(recorder),
-            none => Ok(none.insert(Recorder::new(&*self.gpu.upgrade().expect("alive"))?)),
+            none => Ok(none.insert(Recorder::new(&gpu)?)),
         }
     }
 
@@ -243,6 +281,10 @@ impl Stream {
     pub(crate) fn profile(&mut self) -> Option<&mut Recorder> {
         self.profile.as_mut()
     }
+}
+
+fn open_encoder<'a>(encoder: &'a mut Option<wgpu::CommandEncoder>, gpu: &GpuInner) -> &'a mut wgpu::CommandEncoder {
+    encoder.get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
 }
 
 /// Kernel parameters on adapters without immediates: one uniform buffer, filled on the host while kernels are recorded

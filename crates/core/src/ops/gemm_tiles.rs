@@ -109,7 +109,11 @@ impl Tile {
     /// again. Hardware: few tiles leave most of the device idle.
     pub(super) fn split(&self, gpu: &Stream, tiles: usize, depth: usize, traffic: usize) -> (usize, usize) {
         let wanted = if self.is_software() {
-            let for_cache = (4 * traffic * depth).div_ceil(1_500_000);
+            // Two parts win no more than it costs to add them up.
+            let for_cache = match (4 * traffic * depth).div_ceil(1_500_000) {
+                2 => 1,
+                parts => parts,
+            };
             let useful = if depth < 512 { 1 } else { for_cache.max(8usize.div_ceil(tiles.max(1))).min(64) };
             // llvmpipe silently ends a kernel after 65,535 rounds of its loops; a round is four steps. Bounds checks keep the
             // loops over a tile's rows from being unrolled, and then their rounds count too.
