@@ -333,6 +333,7 @@ fn open(index: usize) -> Result<Device> {
         Some(gpu) => gpu.clone(),
         None => {
             let gpu = pollster::block_on(adapter.open())?;
+            gpu.set_tuning(crate::tune_file::for_adapter(gpu.description()));
             crate::debug::device_opened(&gpu)?;
             open[index].insert(gpu).clone()
         }
