@@ -220,7 +220,8 @@ impl Device {
 
     /// Sets how many bytes the tensors on this device may take in all, so that other programs have the rest; `None` takes
     /// the limit away. Past it a tensor is what it is without memory for it: an [`Error::OutOfMemory`] where it is read.
-    /// Buffers in use stay, and so do what the driver and an op's code on the CPU take besides.
+    /// Tensors in use stay. What the driver, an op's code on the CPU, and images that kernels on software adapters read take
+    /// besides is not counted.
     ///
     /// ```
     /// use tilegrad_core::{Device, Error, Tensor};
@@ -341,6 +342,7 @@ fn open(index: usize) -> Result<Device> {
         Some(gpu) => gpu.clone(),
         None => {
             let gpu = pollster::block_on(adapter.open())?;
+            gpu.set_tuning(crate::tune_file::for_adapter(gpu.description()));
             crate::debug::device_opened(&gpu)?;
             open[index].insert(gpu).clone()
         }

@@ -23,6 +23,8 @@ mod tape;
 mod tape_listing;
 mod tensor;
 mod trace;
+mod tune_file;
+mod tuning;
 mod views;
 mod window;
 
@@ -53,4 +55,5 @@ pub use shape::{Layout, MAX_RANK, Shape, ShapeError};
 pub use tape::{Gradients, Node, is_recording, no_grad};
 pub use tape_listing::{Tape, TapeEntry};
 pub use tensor::{PendingValues, Tensor};
+pub use tuning::{ProductClass, ProductKind, Tuning};
 pub use window::{Axis, Padding, Window};

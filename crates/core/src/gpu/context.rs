@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tilegrad_shaders::ParamsIn;
 
@@ -12,6 +12,7 @@ use super::stats::{Counters, GpuStats};
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
+use crate::tuning::Tuning;
 
 /// Whether an adapter is hardware. Kernels choose their tiles by this: a software rasteriser wants no workgroup memory
 /// and big register tiles, a real GPU the opposite.
@@ -203,6 +204,8 @@ pub(crate) struct GpuInner {
     pub(crate) memory: Memory,
     /// Set to run the hardware kernels on a software adapter, where they are slow and right.
     hardware_kernels: AtomicBool,
+    /// Kept for the ops; nothing in the runtime looks into it.
+    tuning: RwLock<Tuning>,
     stream: Mutex<Stream>,
 }
 
@@ -226,6 +229,7 @@ impl Gpu {
             checked: std::env::var("TILEGRAD_BOUNDS_CHECKS").is_ok_and(|v| v == "1"),
             memory: Memory::default(),
             hardware_kernels: AtomicBool::new(false),
+            tuning: RwLock::default(),
         }))
     }
 
@@ -247,6 +251,15 @@ impl Gpu {
     /// Runs the kernels for hardware GPUs, also on a software adapter: for tests and benchmarks.
     pub fn set_hardware_kernels(&self, on: bool) {
         self.0.hardware_kernels.store(on, Relaxed);
+    }
+
+    /// The tiles that were measured on this adapter.
+    pub(crate) fn tuning(&self) -> Tuning {
+        self.0.tuning.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_tuning(&self, tuning: Tuning) {
+        *self.0.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
     }
 
     /// Smallest and largest number of invocations in a subgroup, where shaders can use subgroups.
@@ -301,7 +314,7 @@ impl Gpu {
     /// if they are past it; those in use stay.
     pub fn set_memory_limit(&self, bytes: Option<u64>) {
         self.0.memory.set_limit(bytes);
-        if self.stats().reserved_bytes > self.0.memory.limit() {
+        if self.0.counters.buffer_bytes.load(Relaxed) > self.0.memory.limit() {
             self.stream().release();
             self.0.empty_pool();
         }

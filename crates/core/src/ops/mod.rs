@@ -25,7 +25,7 @@ pub mod gather;
 mod gather_axis;
 mod gather_nd;
 mod gemm;
-mod gemm_tiles;
+pub(crate) mod gemm_tiles;
 mod integer;
 mod join;
 pub mod local_response_norm;
