@@ -212,7 +212,8 @@ impl Device {
 
     /// Sets how many bytes the tensors on this device may take in all, so that other programs have the rest; `None` takes
     /// the limit away. Past it a tensor is what it is without memory for it: an [`Error::OutOfMemory`] where it is read.
-    /// Buffers in use stay, and so do what the driver and an op's code on the CPU take besides.
+    /// Tensors in use stay. What the driver, an op's code on the CPU, and images that kernels on software adapters read take
+    /// besides is not counted.
     ///
     /// ```
     /// use tilegrad_core::{Device, Error, Tensor};

@@ -16,9 +16,11 @@ use super::stats::Counters;
 use crate::error::Error;
 use crate::trace;
 
-/// Kernels in one submission. Enough to make the cost of submitting small, few enough that the GPU starts early and that
-/// a driver with a watchdog sees short command buffers.
-const MAX_DISPATCHES: u32 = 64;
+/// Kernels in one submission: few, so that the GPU starts early and a driver with a watchdog sees short command buffers. Most
+/// of a submission's cost does not depend on their number, so there are up to the larger number where a GPU has nothing left
+/// to do each time, and on a software adapter, which has no watchdog.
+const DISPATCHES: u32 = 64;
+pub(super) const MAX_DISPATCHES: u32 = 256;
 
 /// Submissions that may be unfinished before recording waits: the GPU stays busy, and buffers come back in time.
 const MAX_IN_FLIGHT: usize = 3;
@@ -34,6 +36,8 @@ pub struct Stream {
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
     recorded: u32,
+    /// Kernels after which they are submitted.
+    limit: u32,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     profile: Option<Recorder>,
 }
@@ -52,6 +56,7 @@ impl Stream {
             encoder: None,
             pass: None,
             recorded: 0,
+            limit: DISPATCHES,
             in_flight: VecDeque::new(),
             profile: None,
         }
@@ -195,7 +200,7 @@ impl Stream {
         if self.profile.is_some() {
             self.pass = None;
         }
-        if self.recorded >= MAX_DISPATCHES {
+        if self.recorded >= self.limit {
             self.flush();
         }
     }
@@ -233,6 +238,9 @@ impl Stream {
             uniforms.upload(&gpu.queue);
         }
         self.recorded = 0;
+        let idle = gpu.device.poll(wgpu::PollType::Poll).is_ok_and(|status| status.is_queue_empty());
+        let more = idle || gpu.description.kind == AdapterKind::Software;
+        self.limit = if more { (2 * self.limit).min(MAX_DISPATCHES) } else { DISPATCHES };
         Counters::add(&gpu.counters.submits, 1);
         let span = trace::span("submit");
         self.in_flight.push_back(gpu.queue.submit([encoder.finish()]));
@@ -241,7 +249,6 @@ impl Stream {
         if self.in_flight.len() > MAX_IN_FLIGHT {
             gpu.wait_for(self.in_flight.pop_front());
         }
-        let _ = gpu.device.poll(wgpu::PollType::Poll);
         if let Some(profile) = &mut self.profile {
             profile.collect(&gpu);
             self.drop_unwanted_recorder();
