@@ -167,6 +167,14 @@ impl Device {
         matches!(&self.0, Kind::Gpu(gpu) if gpu.is_software())
     }
 
+    /// Whether backward kernels of products and convolutions multiply `dy` by an activation's derivative as they load it, in
+    /// place of a pass over `dy` and `y` before them: with the kernels for hardware, where the pass costs the memory's time and
+    /// a second load almost none. For the CPU and in the kernels for software adapters loads are what costs, and each
+    /// element is loaded by many tiles.
+    pub(crate) fn derives_in_loads(&self) -> bool {
+        matches!(&self.0, Kind::Gpu(gpu) if !gpu.wants_software_kernels())
+    }
+
     /// Waits until everything asked for so far has run. On the CPU it has already.
     ///
     /// # Errors

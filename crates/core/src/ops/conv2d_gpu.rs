@@ -214,7 +214,23 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
     direct(gpu, g, &tile, shader, &d);
 }
 
-/// `dx` from `dz` and `w`.
+/// `dz` where no kernel makes it: those for software adapters and im2col don't.
+fn made_dz(
+    gpu: &mut Stream,
+    options: &Conv2dOptions,
+    im2col: bool,
+    y: Option<&GpuView<'_>>,
+    dy: &GpuView<'_>,
+) -> Option<GpuBuffer> {
+    let (activation, y) = options.activation.zip(y)?;
+    (im2col || gpu.wants_software_kernels()).then(|| activation.derivative_on_gpu(gpu, y, dy))
+}
+
+fn dense<'a>(buffer: &'a GpuBuffer, like: &GpuView<'_>) -> GpuView<'a> {
+    GpuView { buffer, layout: Layout::contiguous(*like.shape()), dtype: like.dtype }
+}
+
+/// `dx` from `dz` and `w`, or from `dy`, `w` and `y` if the options have an activation.
 pub(super) fn data_gradient(
     gpu: &mut Stream,
     g: &Geometry,
@@ -226,25 +242,30 @@ pub(super) fn data_gradient(
     if is_empty_sum(gpu, dx, if g.pixels() == 0 { 0 } else { depth }) {
         return;
     }
-    if options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, depth) {
+    let im2col = options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, depth);
+    if let Some(dz) = made_dz(gpu, options, im2col, x.get(2), &x[0]) {
+        return data_gradient(gpu, g, &Conv2dOptions { activation: None, ..*options }, &[dense(&dz, &x[0]), x[1]], dx);
+    }
+    if im2col {
         return im2col_data_gradient(gpu, g, x, dx);
     }
     let size = [g.batch * g.h.input * g.w.input, g.c / g.groups, depth];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
-    let parts = [Part::of(&x[0]), Part::of(&x[1])];
+    let (buffers, parts) = gradient_inputs(x, &tile);
     let params = Params {
         batch: g.batch as u32,
         y_offset: parts[0].start(shader),
         w_offset: parts[1].start(shader),
+        bias_offset: parts.get(2).map_or(0, |y| y.start(shader)),
         splits: 1,
         ..Params::zeroed()
     };
     let d = Direct {
         entry: "conv2d_backward_data",
         size,
-        aligned: [&[], &[params.y_offset, params.w_offset]],
-        epilogue: [0, 0],
-        inputs: &[x[0].buffer, x[1].buffer],
+        aligned: [&[], &[params.y_offset, params.w_offset, params.bias_offset]],
+        epilogue: [0, gemm::act_constant(options.activation)],
+        inputs: &buffers,
         parts: &parts,
         output: dx.buffer,
         params,
@@ -252,8 +273,18 @@ pub(super) fn data_gradient(
     direct(gpu, g, &tile, shader, &d);
 }
 
-/// `dw` from `x` and `dz`: the batch's pixels in splits, whose results a second kernel adds up. With `bias` there is one more
-/// row, the sums of `dz`.
+/// Buffers and parts of a gradient's inputs. The kernels for hardware have a third one, `y` if there is an activation and else
+/// anything.
+fn gradient_inputs<'a>(x: &[GpuView<'a>], tile: &Tile) -> (Vec<&'a GpuBuffer>, Vec<Part>) {
+    let mut inputs: Vec<_> = x.iter().map(|x| (x.buffer, Part::of(x))).collect();
+    if !tile.is_software() && x.len() == 2 {
+        inputs.push((x[0].buffer, Part::NONE));
+    }
+    inputs.into_iter().unzip()
+}
+
+/// `dw` from `x` and `dz`, or from `x`, `dy` and `y` if the options have an activation: the batch's pixels in splits, whose
+/// results a second kernel adds up. With `bias` there is one more row, the sums of `dz`.
 pub(super) fn weight_gradient(
     gpu: &mut Stream,
     g: &Geometry,
@@ -265,7 +296,12 @@ pub(super) fn weight_gradient(
     if is_empty_sum(gpu, dw, g.pixels()) {
         return;
     }
-    if options.algorithm == ConvAlgorithm::Im2col {
+    let im2col = options.algorithm == ConvAlgorithm::Im2col;
+    if let Some(dz) = made_dz(gpu, options, im2col, x.get(2), &x[1]) {
+        let options = Conv2dOptions { activation: None, ..*options };
+        return weight_gradient(gpu, g, &options, bias, &[x[0], dense(&dz, &x[1])], dw);
+    }
+    if im2col {
         return im2col_weight_gradient(gpu, g, bias, x, dw);
     }
     let size = [g.depth(), g.o / g.groups, g.pixels()];
@@ -273,11 +309,12 @@ pub(super) fn weight_gradient(
     let tiles = tile.count(size[0], size[1]) * g.groups;
     // Windows overlap: a step over the pixels reads each channel about once a stride, not once a kernel position.
     let (splits, split) = tile.split(gpu, tiles, g.pixels(), g.c + g.o);
-    let parts = [Part::of(&x[0]), Part::of(&x[1])];
+    let (buffers, parts) = gradient_inputs(x, &tile);
     let params = Params {
         batch: g.batch as u32,
         x_offset: parts[0].start(shader),
         y_offset: parts[1].start(shader),
+        bias_offset: parts.get(2).map_or(0, |y| y.start(shader)),
         split: split as u32,
         splits: splits as u32,
         ..Params::zeroed()
@@ -287,9 +324,9 @@ pub(super) fn weight_gradient(
     let d = Direct {
         entry: "conv2d_backward_weights",
         size,
-        aligned: [&[params.x_offset], &[params.y_offset]],
-        epilogue: [u32::from(bias), 0],
-        inputs: &[x[0].buffer, x[1].buffer],
+        aligned: [&[params.x_offset], &[params.y_offset, params.bias_offset]],
+        epilogue: [u32::from(bias), gemm::act_constant(options.activation)],
+        inputs: &buffers,
         parts: &parts,
         output: partials.as_ref().unwrap_or(dw.buffer),
         params,
@@ -377,18 +414,12 @@ fn im2col_forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[
         let (pixels, width) = (chunk.pixels(g), g.o / g.groups);
         // A group's outputs are a part of each pixel: they are made on their own and copied into place.
         let own = (g.groups > 1).then(|| gpu.alloc((4 * pixels * width) as u64, "outputs of a group"));
-        let product = Product {
-            size: [pixels, width, g.depth()],
-            batches: 1,
-            a: matrix(&columns, 0, g.depth(), 1),
-            b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1),
-            bias: x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width })),
-            activation: options.activation,
-            column_sums: false,
-            c: own.as_ref().unwrap_or(y.buffer),
-            c_offset: if own.is_some() { 0 } else { chunk.y_start(g) },
-        };
-        gemm::launch(gpu, &product);
+        let a = matrix(&columns, 0, g.depth(), 1);
+        let b = matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1);
+        let bias = x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width }));
+        let start = if own.is_some() { 0 } else { chunk.y_start(g) };
+        let product = Product::new([pixels, width, g.depth()], a, b, own.as_ref().unwrap_or(y.buffer), start);
+        gemm::launch(gpu, &Product { bias, activation: options.activation, ..product });
         if let Some(own) = &own {
             copy_matrix(gpu, own, y, [pixels, width], chunk.y_start(g), g.o);
         }
@@ -399,18 +430,9 @@ fn im2col_data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dx: &
     for chunk in chunks(g) {
         let columns = chunk.alloc_columns(gpu, g);
         let width = g.o / g.groups;
-        let product = Product {
-            size: [chunk.pixels(g), g.depth(), width],
-            batches: 1,
-            a: matrix(x[0].buffer, x[0].layout.offset + chunk.y_start(g), g.o, 1),
-            b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o),
-            bias: None,
-            activation: None,
-            column_sums: false,
-            c: &columns,
-            c_offset: 0,
-        };
-        gemm::launch(gpu, &product);
+        let dz = matrix(x[0].buffer, x[0].layout.offset + chunk.y_start(g), g.o, 1);
+        let w = matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o);
+        gemm::launch(gpu, &Product::new([chunk.pixels(g), g.depth(), width], dz, w, &columns, 0));
         // A thread goes through the kernel's positions for each of four values.
         super::check_rounds("conv2d_data_gradient", gpu.gpu().is_software(), 4 * g.h.size * (g.w.size + 1));
         chunk.launch(gpu, g, "im2col_backward", &columns, dx.buffer, 0);
@@ -427,18 +449,11 @@ fn im2col_weight_gradient(gpu: &mut Stream, g: &Geometry, bias: bool, x: &[GpuVi
         for (i, chunk) in group.iter().enumerate() {
             let columns = chunk.alloc_columns(gpu, g);
             chunk.launch(gpu, g, "im2col_forward", x[0].buffer, &columns, x[0].offset());
-            let product = Product {
-                size: [g.depth(), width, chunk.pixels(g)],
-                batches: 1,
-                a: matrix(&columns, 0, 1, g.depth()),
-                b: matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1),
-                bias: None,
-                activation: None,
-                column_sums: bias,
-                c: &partials,
-                c_offset: i * rows * width,
-            };
-            gemm::launch(gpu, &product);
+            let size = [g.depth(), width, chunk.pixels(g)];
+            let turned = matrix(&columns, 0, 1, g.depth());
+            let dz = matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1);
+            let product = Product::new(size, turned, dz, &partials, i * rows * width);
+            gemm::launch(gpu, &Product { column_sums: bias, ..product });
         }
         let own = gpu.alloc((4 * rows * width) as u64, "weight gradients of a group");
         gemm::add_partials(gpu, &partials, [1, rows, width, per_group], (None, None), &own, 0);
