@@ -1,4 +1,5 @@
-//! What a recording holds comes back. A process of its own, since other tests would make buffers meanwhile.
+//! What a recording holds goes back to the pool with it. Alone in its file: bytes are counted for the device, which tests in
+//! one process share.
 
 mod common;
 
@@ -8,6 +9,7 @@ use tilegrad::ops::optimizer::{SgdStep, sgd_step};
 
 const DESCENT: SgdStep = SgdStep { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
 
+/// One step of a small network, with several buffers that come and go.
 fn step(x: &Tensor, w: &Tensor) {
     let loss = x.matmul(w).relu().square().mean();
     let gradients = loss.backward();
