@@ -9,9 +9,10 @@
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::gemm::{check_epilogue, finish_tensor};
-use super::{conv2d_cpu as cpu, conv2d_gpu as kernels};
-use crate::gpu::Stream;
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
+use super::{conv2d_cpu as cpu, conv2d_gpu as kernels, half};
+use crate::dtype::DType;
+use crate::gpu::{Gpu, Stream};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Halves, Op, Saves, apply, fits};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -59,6 +60,11 @@ impl Geometry {
         self.h.size * self.w.size * self.c / self.groups
     }
 
+    /// Whether halves can be copied to columns in pairs, as the words that they are packed in.
+    fn has_pairs(&self) -> bool {
+        (self.c / self.groups).is_multiple_of(2)
+    }
+
     fn cost(&self) -> Cost {
         let elements = self.x().len() + self.y().len() + self.kernel().len();
         Cost { flops: 2 * (self.pixels() * self.o * self.depth()) as u64, bytes: 4 * elements as u64 }
@@ -83,6 +89,14 @@ impl Op for Conv2d {
         Geometry::new(x[0], x[1], &self.0).map(|g| g.y())
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, x: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, Geometry::new(x[0], x[1], &self.0).is_ok_and(|g| g.has_pairs()))
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let g = Geometry::new(x[0].shape(), x[1].shape(), &self.0).expect("inferred before");
         let bias = x.get(2).map(|b| b.slice());
@@ -105,15 +119,21 @@ impl Op for Conv2d {
             None => dy.clone(),
         };
         let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
-        let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &dz, w));
+        let rounded = half::like(x, &dz);
+        let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &rounded, w));
         let w = *w.shape();
-        let (dw, dbias) = match (node.needs(1), node.inputs() == 3 && node.needs(2)) {
-            (true, true) => {
+        let wants_bias = node.inputs() == 3 && node.needs(2);
+        // The sums are of the gradient as it was before it was rounded.
+        let together = wants_bias && node.needs(1) && rounded.dtype() == DType::F32;
+        let (dw, dbias) = match (node.needs(1), wants_bias) {
+            _ if together => {
                 let (dw, dbias) = parted(&apply(WeightGradient { w, options, bias: true }, &[x, &dz]), w);
                 (Some(dw), Some(dbias))
             }
-            (true, false) => (Some(weight_gradient(w, options, x, &dz)), None),
-            (false, wanted) => (None, wanted.then(|| dz.sum_axes(&[0, 1, 2], false))),
+            (weights, bias) => (
+                weights.then(|| weight_gradient(w, options, x, &rounded)),
+                bias.then(|| dz.sum_axes(&[0, 1, 2], false)),
+            ),
         };
         [dx, dw, dbias].into_iter().take(node.inputs()).collect()
     }
@@ -152,6 +172,14 @@ impl Op for DataGradient {
         Ok(self.x)
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, x: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, self.geometry(x[1]).has_pairs())
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         cpu::data_gradient(&self.geometry(x[1].shape()), x[0].slice(), x[1].slice(), y[0].slice());
     }
@@ -166,6 +194,7 @@ impl Op for DataGradient {
 
     fn backward(&self, node: &Node, ddx: &Tensor) -> Vec<Option<Tensor>> {
         let (dz, w, options) = (node.input(0), node.input(1), self.options);
+        let ddx = &half::like(w, ddx);
         vec![
             node.needs(0).then(|| apply(Conv2d(options), &[ddx, w])),
             node.needs(1).then(|| weight_gradient(*w.shape(), options, ddx, dz)),
@@ -214,6 +243,14 @@ impl Op for WeightGradient {
         Ok(if self.bias { Shape::from([kh * kw * c + 1, o]) } else { self.w })
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, x: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, !self.bias && self.geometry(x[0]).has_pairs())
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let g = self.geometry(x[0].shape());
         cpu::weight_gradient(&g, self.bias, x[0].slice(), x[1].slice(), y[0].slice());
@@ -230,6 +267,7 @@ impl Op for WeightGradient {
     fn backward(&self, node: &Node, ddw: &Tensor) -> Vec<Option<Tensor>> {
         let (x, dz, options) = (node.input(0), node.input(1), self.options);
         if !self.bias {
+            let ddw = &half::like(x, ddw);
             return vec![
                 node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
                 node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
@@ -266,6 +304,7 @@ impl Tensor {
     #[track_caller]
     pub fn conv2d(&self, w: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Tensor {
         fits("conv2d", conv_shape(self.shape(), w.shape(), options));
+        half::prepare(self);
         check_epilogue("conv2d", w.shape()[3], bias, options.activation);
         match bias {
             // Empty sums leave only bias and activation, which no product then runs.

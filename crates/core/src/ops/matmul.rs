@@ -4,15 +4,17 @@
 //! transposed operands, `da = dz w^T` and `dw = a^T dz` with `dz = dy * act'`, and `dbias` the sum of `dz` over the rows. Of one
 //! matrix, `dw` and `dbias` are one product, `WithSums`.
 
-use tilegrad_shaders::{MATMUL, MATMUL_TILED};
+use tilegrad_shaders::{MATMUL, MATMUL_COOPERATIVE_8, MATMUL_COOPERATIVE_16, MATMUL_TILED};
 
 use super::gemm::{self, Operand, Product};
+use super::half;
 use super::unary::Unary;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::gemm::{Mat, add_column_sums, gemm};
 use crate::cpu::par;
-use crate::gpu::Stream;
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
+use crate::dtype::DType;
+use crate::gpu::{Gpu, Stream};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Halves, Op, Saves, apply, fits};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -31,6 +33,18 @@ pub(super) static INFO: OpInfo = OpInfo {
             shader: &MATMUL_TILED,
             entries: &["matmul_forward", "matmul_reduce_partials"],
             headers: || gemm::headers(&gemm::HARDWARE),
+            params_bytes: size_of::<gemm::Params>(),
+        },
+        KernelInfo {
+            shader: &MATMUL_COOPERATIVE_8,
+            entries: &["matmul_forward"],
+            headers: || gemm::headers(&half::COOPERATIVE_8),
+            params_bytes: size_of::<gemm::Params>(),
+        },
+        KernelInfo {
+            shader: &MATMUL_COOPERATIVE_16,
+            entries: &["matmul_forward"],
+            headers: || gemm::headers(&half::COOPERATIVE_16),
             params_bytes: size_of::<gemm::Params>(),
         },
     ],
@@ -67,10 +81,22 @@ fn operand<'a>(x: &GpuView<'a>) -> Operand<'a> {
 /// A launch without bias or activation.
 fn product<'a>(size: [usize; 3], batches: usize, x: &[GpuView<'a>], y: &[GpuView<'a>]) -> Product<'a> {
     let (a, b) = (operand(&x[0]), operand(&x[1]));
-    Product { size, batches, a, b, bias: None, activation: None, column_sums: false, c: y[0].buffer, c_offset: 0 }
+    Product {
+        size,
+        batches,
+        a,
+        b,
+        bias: None,
+        activation: None,
+        column_sums: false,
+        c: y[0].buffer,
+        c_offset: 0,
+        half: x[0].dtype == DType::F16,
+    }
 }
 
-fn plain(a: &Tensor, b: &Tensor) -> Tensor {
+/// The product `(B, m, k) x (B, k, n)` and nothing else.
+pub(super) fn plain(a: &Tensor, b: &Tensor) -> Tensor {
     apply(MatMul { activation: None }, &[a, b])
 }
 
@@ -82,6 +108,14 @@ impl Op for MatMul {
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
         let [batch, m, n, _] = MatMul::sizes(x[0], x[1]);
         Ok(Shape::from([batch, m, n]))
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, _: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, true)
     }
 
     fn takes(&self, i: usize, x: &Layout) -> bool {
@@ -123,13 +157,16 @@ impl Op for MatMul {
             Some(activation) => activation.derivative(&node.output(), dy),
             None => dy.clone(),
         };
-        let da = node.needs(0).then(|| plain(&dz, &node.input(1).transpose()));
+        let rounded = half::like(node.input(0), &dz);
+        let da = node.needs(0).then(|| plain(&rounded, &node.input(1).transpose()));
         let wants_bias = node.inputs() == 3 && node.needs(2);
-        let (dw, dbias) = if wants_bias && node.needs(1) && dz.shape()[0] == 1 {
+        // The sums are of the gradient as it was before it was rounded.
+        let together = wants_bias && node.needs(1) && dz.shape()[0] == 1 && rounded.dtype() == DType::F32;
+        let (dw, dbias) = if together {
             let (dw, dbias) = parted(&apply(WithSums, &[&node.input(0).transpose(), &dz]));
             (Some(dw), Some(dbias))
         } else {
-            let dw = node.needs(1).then(|| plain(&node.input(0).transpose(), &dz));
+            let dw = node.needs(1).then(|| plain(&node.input(0).transpose(), &rounded));
             (dw, wants_bias.then(|| dz.sum_axes(&[0, 1], false)))
         };
         [da, dw, dbias].into_iter().take(node.inputs()).collect()
@@ -347,6 +384,7 @@ impl Tensor {
     #[track_caller]
     fn product(&self, rhs: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
         let (batch, shape) = fits("matmul", product_shape(self.shape(), rhs.shape()));
+        half::prepare(self);
         let lhs = if self.rank() == 1 { &self.unsqueeze(0) } else { self };
         let rhs = if rhs.rank() == 1 { &rhs.unsqueeze(1) } else { rhs };
         lhs.product_of_matrices(rhs, &batch, bias, activation).reshape(shape)
