@@ -4,7 +4,7 @@
 //! forward   logits = model(x)            recorded on the tape
 //! loss      l = loss(logits, y)          (N), added to the sums on the device
 //! backward  d = gradients of mean(l)     packed into one arena
-//! update    weights, moments <- d        one kernel, in place
+//! update    weights, moments <- d        one kernel, in place; in mixed precision only if all of d is finite
 //! ```
 //!
 //! Nothing is uploaded or read back on the way, so that the device never waits for the host.
@@ -18,6 +18,7 @@ use crate::losses::{Loss, Target};
 use crate::metrics::{Metric, Totals, correct};
 use crate::model::{Built, Output, Sequential};
 use crate::optimizers::Optimizer;
+use crate::precision::{LossScale, Precision};
 
 /// What `compile` adds to a model.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ struct State {
     /// `(L)` each, in the layout of the trainable weights.
     moments: Vec<Tensor>,
     gradients: Tensor,
+    /// In mixed precision.
+    loss_scale: Option<LossScale>,
     steps: u64,
     /// What steps count on the device.
     clock: Clock,
@@ -50,12 +53,15 @@ impl Compiled {
         self.state = None;
     }
 
-    fn state(&mut self, built: &Built) -> &mut State {
+    fn state(&mut self, built: &Built, precision: Precision) -> &mut State {
         let optimizer = &self.optimizer;
         let moments = 0..optimizer.moments().len();
+        let arenas = 1 + moments.len();
         self.state.get_or_insert_with(|| State {
             moments: moments.map(|i| built.trainable.full(optimizer.initial(i))).collect(),
             gradients: built.trainable.full(0.0),
+            loss_scale: (precision == Precision::Mixed)
+                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len())),
             steps: 0,
             clock: Clock::new(&built.device),
             rng: Rng::new(built.seed),
@@ -109,6 +115,17 @@ impl Sequential {
     /// Before the model is compiled.
     pub fn learning_rate(&self) -> Result<f32> {
         Ok(self.compiled()?.optimizer.learning_rate())
+    }
+
+    /// What the loss is multiplied by before backward in mixed precision; `None` before the first step, and in 32 bits. It is
+    /// halved by a step with an infinite gradient, which is left out, and doubled after 2,000 steps without one. Waits for the
+    /// device.
+    ///
+    /// # Errors
+    /// Before the model is compiled, and when the device failed.
+    pub fn loss_scale(&self) -> Result<Option<f32>> {
+        let state = self.compiled()?.state.as_ref();
+        state.and_then(|state| state.loss_scale.as_ref()).map(|scale| scale.scale().item()).transpose()
     }
 
     /// Changes the optimizer's learning rate.
@@ -179,7 +196,7 @@ impl Sequential {
         self.ready()?;
         self.compiled()?;
         let built = self.built.as_ref().expect("just checked");
-        Ok(self.compiled.as_mut().expect("just checked").state(built))
+        Ok(self.compiled.as_mut().expect("just checked").state(built, self.precision))
     }
 
     /// Takes the sums out of the model for a loop. [`Sequential::put_totals`] puts them back, so that the next loop finds
@@ -215,38 +232,50 @@ impl Sequential {
         let gradients = self.gradients(x, y, rng, totals)?;
         let built = self.built.as_ref().expect("checked by the caller");
         let compiled = self.compiled.as_mut().expect("checked by the caller");
-        compiled.state(built);
+        compiled.state(built, self.precision);
         let Compiled { optimizer, state, .. } = compiled;
         let state = state.as_mut().expect("just made");
         no_grad(|| {
             built.trainable.pack(&gradients, &state.gradients);
             drop(gradients);
-            let gradients = optimizer.clip().apply_to_arena(&state.gradients, &built.trainable);
-            let number = StepNumber::Clock(state.clock.clone());
-            optimizer.step(&number, built.trainable.values(), &gradients, &state.moments);
+            let weights = built.trainable.values();
+            let update = |gradients: &Tensor| {
+                let gradients = optimizer.clip().apply_to_arena(gradients, &built.trainable);
+                optimizer.step(&StepNumber::Clock(state.clock.clone()), weights, &gradients, &state.moments);
+            };
+            match &state.loss_scale {
+                None => update(&state.gradients),
+                Some(scale) => {
+                    let updated: Vec<&Tensor> = std::iter::once(weights).chain(&state.moments).collect();
+                    scale.step(&state.gradients, &updated, update);
+                }
+            }
             state.clock.advance(rng.end_step());
             state.steps += 1;
         });
         Ok(())
     }
 
-    /// The gradients of the batch's mean loss.
+    /// The gradients of the batch's mean loss, multiplied by the loss scale if there is one.
     fn gradients(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<Gradients> {
         let mean = self.state()?.mean(x);
+        let scale = self.state()?.loss_scale.as_ref().map(|scale| scale.scale().clone());
+        let scaled = |dy: &Tensor| scale.as_ref().map_or_else(|| dy.clone(), |scale| no_grad(|| dy.mul(scale)));
         let compiled = self.compiled()?;
-        let output = self.forward_headless(x, compiled.loss.head(), &mut Context { training: true, rng });
+        let mut context = Context { training: true, precision: self.precision, rng };
+        let output = self.forward_headless(x, compiled.loss.head(), &mut context);
         let logits = output.tensor();
         let from_logits = matches!(output, Output::Logits(_));
         if compiled.loss.is_cross_entropy(from_logits) && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
             let dy = totals.add_cross_entropy(logits, y);
-            return Ok(logits.backward_with(&dy));
+            return Ok(logits.backward_with(&scaled(&dy)));
         }
         let losses = compiled.losses(&output, y);
         let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
         totals.add(&losses, correct.as_ref());
         drop((output, correct));
         // Those of the mean loss without computing that.
-        Ok(losses.backward_with(&mean))
+        Ok(losses.backward_with(&scaled(&mean)))
     }
 
     /// Measures one batch, as in inference, and adds it to `totals`.
