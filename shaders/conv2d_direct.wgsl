@@ -26,14 +26,17 @@ struct Params {
     unused: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;           // forward, weights: (N,H,W,C)
-@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;           // forward, data: (KH,KW,CG,O)
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;        // forward: (O)
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>;     // forward, weights: (N,H,W,C)
+@group(0) @binding(1) var w: texture_storage_2d<rgba32float, read>;     // forward, data: (KH,KW,CG,O)
+@group(0) @binding(2) var bias: texture_storage_2d<rgba32float, read>;  // forward: (O)
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;     // forward: (N,OH,OW,O)
-@group(0) @binding(0) var<storage, read> dy_data: array<vec4<f32>>;     // data: (N,OH,OW,O)
+@group(0) @binding(0) var dy_data: texture_storage_2d<rgba32float, read>; // data: (N,OH,OW,O)
 @group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;    // data: (N,H,W,C)
-@group(0) @binding(1) var<storage, read> dy_weights: array<vec4<f32>>;  // weights: (N,OH,OW,O)
+@group(0) @binding(1) var dy_weights: texture_storage_2d<rgba32float, read>; // weights: (N,OH,OW,O)
 @group(0) @binding(2) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH*KW*CG + HAS_BIAS,O)
+
+// Inputs are images, which a software rasteriser reads faster than buffers: four values a texel, 4096 texels a row.
+fn texel(at: u32) -> vec2<u32> { return vec2<u32>((at >> 2u) & 4095u, at >> 14u); }
 
 const LOADS: u32 = ROWS / LANES;    // loads a lane makes for a ROWS x 4 piece of the left matrix
 const ROW_QUADS: u32 = ROWS / 4u;
@@ -139,12 +142,12 @@ fn place_in_x(pixel: Pixel, k: u32, group: u32) -> Place {
 fn load_x(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
     if C_VEC == 1u {
         let place = place_in_x(pixel, k, group);
-        return select(vec4<f32>(0.0), x[place.at >> 2u], place.inside);
+        return select(vec4<f32>(0.0), textureLoad(x, texel(place.at)), place.inside);
     }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let place = place_in_x(pixel, k + i, group);
-        v[i] = select(0.0, x[place.at >> 2u][place.at & 3u], place.inside);
+        v[i] = select(0.0, textureLoad(x, texel(place.at))[place.at & 3u], place.inside);
     }
     return v;
 }
@@ -152,11 +155,14 @@ fn load_x(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
 // Four output channels of row k of w; zero past the end, as x is: another row may hold infinity, which zero makes NaN.
 fn load_w(k: u32, column: u32, group: u32) -> vec4<f32> {
     let row = p.w_offset + min(k, TAPS * CG - 1u) * O + group * OG;
-    if O_VEC == 1u { return select(vec4<f32>(0.0), w[(row + min(column, OG - 4u)) >> 2u], WHOLE || k < TAPS * CG); }
+    if O_VEC == 1u {
+        let v = textureLoad(w, texel(row + min(column, OG - 4u)));
+        return select(vec4<f32>(0.0), v, WHOLE || k < TAPS * CG);
+    }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, OG - 1u);
-        v[i] = w[at >> 2u][at & 3u];
+        v[i] = textureLoad(w, texel(at))[at & 3u];
     }
     return select(vec4<f32>(0.0), v, WHOLE || k < TAPS * CG);
 }
@@ -172,7 +178,7 @@ fn load_bias(column: u32, group: u32) -> vec4<f32> {
     if HAS_BIAS == 1u {
         for (var i = 0u; i < 4u; i++) {
             let at = p.bias_offset + group * OG + min(column + i, OG - 1u);
-            v[i] = bias[at >> 2u][at & 3u];
+            v[i] = textureLoad(bias, texel(at))[at & 3u];
         }
     }
     return v;
@@ -237,12 +243,12 @@ fn place_in_dy(pixel: Pixel, k: u32, group: u32) -> Place {
 fn load_dy(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
     if O_VEC == 1u {
         let place = place_in_dy(pixel, k, group);
-        return select(vec4<f32>(0.0), dy_data[place.at >> 2u], place.inside);
+        return select(vec4<f32>(0.0), textureLoad(dy_data, texel(place.at)), place.inside);
     }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let place = place_in_dy(pixel, k + i, group);
-        v[i] = select(0.0, dy_data[place.at >> 2u][place.at & 3u], place.inside);
+        v[i] = select(0.0, textureLoad(dy_data, texel(place.at))[place.at & 3u], place.inside);
     }
     return v;
 }
@@ -250,12 +256,12 @@ fn load_dy(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
 // Kernel positions k to k + 3 for input channel `column`: they are neighbours in w. Zero past the end.
 fn load_w_along_o(k: u32, column: u32, group: u32) -> vec4<f32> {
     let c = min(column, CG - 1u);
-    if O_VEC == 1u { return w[(p.w_offset + (k / OG * CG + c) * O + group * OG + k % OG) >> 2u]; }
+    if O_VEC == 1u { return textureLoad(w, texel(p.w_offset + (k / OG * CG + c) * O + group * OG + k % OG)); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let position = min(k + i, TAPS * OG - 1u);
         let at = p.w_offset + (position / OG * CG + c) * O + group * OG + position % OG;
-        v[i] = select(0.0, w[at >> 2u][at & 3u], k + i < TAPS * OG);
+        v[i] = select(0.0, textureLoad(w, texel(at))[at & 3u], k + i < TAPS * OG);
     }
     return v;
 }
@@ -308,11 +314,14 @@ fn conv2d_backward_data(
 // Four output channels of one pixel of dy; zero past the end.
 fn load_dy_row(pixel: u32, last: u32, column: u32, group: u32) -> vec4<f32> {
     let row = p.y_offset + min(pixel, last) * O + group * OG;
-    if O_VEC == 1u { return select(vec4<f32>(0.0), dy_weights[(row + min(column, OG - 4u)) >> 2u], pixel <= last); }
+    if O_VEC == 1u {
+        let v = textureLoad(dy_weights, texel(row + min(column, OG - 4u)));
+        return select(vec4<f32>(0.0), v, pixel <= last);
+    }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, OG - 1u);
-        v[i] = dy_weights[at >> 2u][at & 3u];
+        v[i] = textureLoad(dy_weights, texel(at))[at & 3u];
     }
     return select(vec4<f32>(0.0), v, pixel <= last);
 }
@@ -358,14 +367,15 @@ fn conv2d_backward_weights(
             for (var i = 0u; i < LOADS; i++) {
                 let index = q + i * STEPS_A_LOAD + lane / ROW_QUADS;
                 let place = place_in_x(output_pixel(min(index, last)), quad, tile.group);
-                piece[i] = select(vec4<f32>(0.0), x[place.at >> 2u], place.inside && index < end);
+                piece[i] = select(vec4<f32>(0.0), textureLoad(x, texel(place.at)), place.inside && index < end);
             }
         } else {
             for (var j = 0u; j < 4u; j++) {
                 let pixel = output_pixel(min(q + j, last));
                 for (var i = 0u; i < LOADS; i++) {
                     let place = place_in_x(pixel, tile.row + lane + i * LANES, tile.group);
-                    piece[i][j] = select(0.0, x[place.at >> 2u][place.at & 3u], place.inside && q + j < end);
+                    let v = textureLoad(x, texel(place.at))[place.at & 3u];
+                    piece[i][j] = select(0.0, v, place.inside && q + j < end);
                 }
             }
         }

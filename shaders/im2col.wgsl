@@ -3,7 +3,8 @@
 //                    and zero where that lies outside the image
 //   im2col_backward  dx[first + n, iy, ix, group*CG + c] = sum of the columns that were copied from there (col2im)
 // x (N,H,W,C); columns (images*OH*OW, KH*KW*CG) with CG = C/GROUPS, for `images` images from `first` on and one
-// group. The first copies words, whatever they hold: of halves, two channels at a time. The second is a gather: each value of dx looks up its columns, so nothing is added atomically.
+// group. The first copies words, whatever they hold: of halves, two channels at a time. The second is a gather: each
+// value of dx looks up its columns, so nothing is added atomically.
 //
 // Header: H W C OH OW KH KW SH SW DH DW PT PL GROUPS, the geometry, baked because division by a constant is cheap.
 // C_VEC 1 when CG is a multiple of 4, and both offsets are. One invocation makes four neighbouring values.

@@ -22,6 +22,8 @@ pub struct Shader {
     /// What comes in front of everything, since extensions are enabled first. Not empty only where an adapter has to offer
     /// cooperative matrices.
     pub prelude: &'static str,
+    /// Whether its inputs are images, which a software rasteriser reads faster than buffers.
+    pub images: bool,
 }
 
 /// How a kernel gets its parameters.
@@ -72,13 +74,14 @@ impl Shader {
 
 /// Declares each shader as a constant named like its file, and lists them all.
 macro_rules! shaders {
-    ($($constant:ident = $file:literal, $doc:literal;)*) => {
+    ($($constant:ident = $file:literal, $doc:literal $(, images: $images:literal)?;)*) => {
         $(#[doc = $doc]
         pub static $constant: Shader = Shader {
             name: $file,
             source: include_str!(concat!($file, ".wgsl")),
             custom: false,
             prelude: "",
+            images: false $(|| $images)?,
         };)*
 
         /// Every shader of the crate.
@@ -89,7 +92,7 @@ macro_rules! shaders {
 /// The matrix product of cooperative matrices, with their size and types in front: WGSL has no constant that chooses a type.
 const fn cooperative(prelude: &'static str) -> Shader {
     let source = include_str!("matmul_cooperative.wgsl");
-    Shader { name: "matmul_cooperative", source, custom: false, prelude }
+    Shader { name: "matmul_cooperative", source, custom: false, images: false, prelude }
 }
 
 /// Matrix product of f16 by cooperative matrices of 8 x 8.
@@ -130,9 +133,9 @@ shaders! {
     FILL = "fill", "A constant everywhere.";
     INTEGER = "integer", "Arithmetic of integers, with broadcasting.";
     IM2COL = "im2col", "Images to columns and back.";
-    MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.";
+    MATMUL = "matmul", "Matrix product for software adapters: register tiles, no workgroup memory.", images: true;
     MATMUL_TILED = "matmul_tiled", "Matrix product for hardware: tiles in workgroup memory.";
-    CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.";
+    CONV2D_DIRECT = "conv2d_direct", "Direct convolution for software adapters, forward and both gradients.", images: true;
     CONV2D_TILED = "conv2d_tiled", "Direct convolution for hardware, forward and both gradients.";
     GATHER_AXIS = "gather_axis", "Elements by index along an axis.";
     GATHER_ND = "gather_nd", "Positions on several axes as one.";
@@ -147,6 +150,7 @@ shaders! {
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, products and extremes along axes.";
     SCATTER = "scatter", "Elements put to places by index.";
+    RESTORE = "restore", "A tensor as it was before an update.";
     RESAMPLE = "resample", "Weighted elements along an axis.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
     SORT = "sort", "Sorting along an axis.";

@@ -35,10 +35,13 @@ struct Params {
     splits: u32,     // number of ranges of k
 }
 
-@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [batches, m, k], any strides
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [batches, k, n], any strides
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [n]
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [splits, batches, m + SUMS, n]
+@group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>;     // [batches, m, k], any strides
+@group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;     // [batches, k, n], any strides
+@group(0) @binding(2) var bias: texture_storage_2d<rgba32float, read>;  // [n]
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;     // [splits, batches, m + SUMS, n]
+
+// Inputs are images, which a software rasteriser reads faster than buffers: four values a texel, 4096 texels a row.
+fn texel(at: u32) -> vec2<u32> { return vec2<u32>((at >> 2u) & 4095u, at >> 14u); }
 
 const A_LOADS: u32 = ROWS / LANES;  // loads a lane makes for a ROWS x 4 piece of A
 const ROW_QUADS: u32 = ROWS / 4u;  // lanes that hold one step when A is read along m
@@ -69,7 +72,7 @@ fn load_bias(column: u32) -> vec4<f32> {
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = p.bias_offset + min(column + i, p.n - 1u);
-        v[i] = bias[at >> 2u][at & 3u];
+        v[i] = textureLoad(bias, texel(at))[at & 3u];
     }
     return v;
 }
@@ -78,19 +81,19 @@ fn load_bias(column: u32) -> vec4<f32> {
 fn load_a(row0: u32, k0: u32, k_end: u32, base: u32, lane: u32, slot: u32) -> vec4<f32> {
     if A_LOAD == 0u {
         let row = min(row0 + lane + slot * LANES, p.m - 1u);
-        return a[(base + row * p.a_row + k0) >> 2u];
+        return textureLoad(a, texel(base + row * p.a_row + k0));
     }
     if A_LOAD == 1u {
         let k = k0 + slot * STEPS_A_LOAD + lane / ROW_QUADS;
         let row = min(row0 + (lane % ROW_QUADS) * 4u, p.m - 4u);
-        let v = a[(base + row + min(k, k_end - 1u) * p.a_col) >> 2u];
+        let v = textureLoad(a, texel(base + row + min(k, k_end - 1u) * p.a_col));
         return select(vec4<f32>(0.0), v, k < k_end);
     }
     let row = base + min(row0 + lane + slot * LANES, p.m - 1u) * p.a_row;
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(k0 + i, k_end - 1u) * p.a_col;
-        v[i] = select(0.0, a[at >> 2u][at & 3u], k0 + i < k_end);
+        v[i] = select(0.0, textureLoad(a, texel(at))[at & 3u], k0 + i < k_end);
     }
     return v;
 }
@@ -106,11 +109,11 @@ fn share_a(piece: array<vec4<f32>, A_LOADS>, row: u32, step: u32) -> f32 {
 // Four neighbours of row k of B, for this lane; zero past the last k.
 fn load_b(k: u32, k_end: u32, column: u32, base: u32) -> vec4<f32> {
     let row = base + min(k, k_end - 1u) * p.b_row;
-    if B_LOAD == 1u { return select(vec4<f32>(0.0), b[(row + min(column, p.n - 4u)) >> 2u], k < k_end); }
+    if B_LOAD == 1u { return select(vec4<f32>(0.0), textureLoad(b, texel(row + min(column, p.n - 4u))), k < k_end); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, p.n - 1u) * p.b_col;
-        v[i] = b[at >> 2u][at & 3u];
+        v[i] = textureLoad(b, texel(at))[at & 3u];
     }
     return select(vec4<f32>(0.0), v, k < k_end);
 }
@@ -131,7 +134,7 @@ fn load_b_rows(k: u32, k_end: u32, column: u32, base: u32) -> array<vec4<f32>, 4
     var t: array<vec4<f32>, 4>;
     if B_LOAD == 0u {
         // B lies along k: four loads of four values of k, then a transposition that only renames registers.
-        for (var i = 0u; i < 4u; i++) { t[i] = b[(base + k + min(column + i, p.n - 1u) * p.b_col) >> 2u]; }
+        for (var i = 0u; i < 4u; i++) { t[i] = textureLoad(b, texel(base + k + min(column + i, p.n - 1u) * p.b_col)); }
         return array<vec4<f32>, 4>(
             vec4<f32>(t[0].x, t[1].x, t[2].x, t[3].x), vec4<f32>(t[0].y, t[1].y, t[2].y, t[3].y),
             vec4<f32>(t[0].z, t[1].z, t[2].z, t[3].z), vec4<f32>(t[0].w, t[1].w, t[2].w, t[3].w));
@@ -203,7 +206,7 @@ fn matmul_reduce_partials(
     var total = vec4<f32>(0.0);
     var shift = vec4<f32>(0.0);
     if C_VEC == 1u {
-        for (var s = 0u; s < p.splits; s++) { total += a[(p.a_offset + s * size + first) >> 2u]; }
+        for (var s = 0u; s < p.splits; s++) { total += textureLoad(a, texel(p.a_offset + s * size + first)); }
         if HAS_BIAS == 1u { shift = load_bias(first % p.n); }
         c[(p.c_offset + first) >> 2u] = activate(total + shift);
         return;
@@ -212,11 +215,11 @@ fn matmul_reduce_partials(
         let at = min(first + i, size - 1u);
         for (var s = 0u; s < p.splits; s++) {
             let source = p.a_offset + s * size + at;
-            total[i] += a[source >> 2u][source & 3u];
+            total[i] += textureLoad(a, texel(source))[source & 3u];
         }
         if HAS_BIAS == 1u {
             let source = p.bias_offset + at % p.n;
-            shift[i] = bias[source >> 2u][source & 3u];
+            shift[i] = textureLoad(bias, texel(source))[source & 3u];
         }
     }
     total = activate(total + shift);

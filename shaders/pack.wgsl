@@ -2,7 +2,7 @@
 // in up to six buffers: the gradients of a layer's weights and of its bias share one.
 //
 // A workgroup copies a piece of one tensor, a thread four elements: as one vector, where they begin at a multiple of four on
-// both sides.
+// both sides. ADD: 1 where they are added to what is there.
 
 struct Params {
     // For each tensor: eight times the workgroup after its last one plus the number of its buffer, its length, its first
@@ -52,11 +52,20 @@ fn pack_forward(
     let buffer = here.x & 7u;
     let first = ((number - begin) * SIZE + local) * 4u;
     if first + 4u <= here.y && (here.z | here.w) % 4u == 0u {
-        arena[(here.w + first) / 4u] = load(buffer, (here.z + first) / 4u);
+        let at = (here.w + first) / 4u;
+        var values = load(buffer, (here.z + first) / 4u);
+        if ADD == 1u {
+            values += arena[at];
+        }
+        arena[at] = values;
         return;
     }
     for (var i = first; i < min(first + 4u, here.y); i++) {
         let at = here.w + i;
-        arena[at / 4u][at % 4u] = load(buffer, (here.z + i) / 4u)[(here.z + i) % 4u];
+        var value = load(buffer, (here.z + i) / 4u)[(here.z + i) % 4u];
+        if ADD == 1u {
+            value += arena[at / 4u][at % 4u];
+        }
+        arena[at / 4u][at % 4u] = value;
     }
 }

@@ -11,13 +11,14 @@ struct Params {
     threads: u32,
     x_offset: u32,    // first element of the first input, in elements
     dy_offset: u32,   // first element of dy in max_pool2d_backward*, in elements
-    fill: u32,        // what max_pool2d_gather writes for a window without a winner
+    option: u32,      // max_pool2d_forward*: 1 for the relu of the largest; max_pool2d_gather: what it writes for a window
+                      // without a winner
 }
 
 const SIZE: u32 = 64u;
 const QUADS: u32 = (C + 3u) / 4u; // groups of four channels
 const LANES: u32 = min(C, 4u);
-const NO_POSITION: u32 = 0xffffffffu; // the winner of a window of padding only
+const NO_POSITION: u32 = 0xffffffffu; // the winner of a window of padding only, or that relu makes 0
 // Whether no window reaches outside the image.
 const INSIDE: bool =
     PT + PL == 0u && (OH - 1u) * SH + (KH - 1u) * DH < H && (OW - 1u) * SW + (KW - 1u) * DW < W;
@@ -181,7 +182,7 @@ struct Best {
 
 fn largest(at: Place) -> Best {
     // Minus infinity, made from p so that no compiler folds it: WGSL has no such constant.
-    var best = Best(vec4(bitcast<f32>(0xff800000u | (p.fill & 0u))), vec4(NO_POSITION));
+    var best = Best(vec4(bitcast<f32>(0xff800000u | (p.option & 0u))), vec4(NO_POSITION));
     let first = first_position(at.n);
     for (var kh = 0u; kh < KH; kh++) {
         for (var kw = 0u; kw < KW; kw++) {
@@ -194,6 +195,12 @@ fn largest(at: Place) -> Best {
                 best.position = select(best.position, vec4(first + h * W + w), wins);
             }
         }
+    }
+    if p.option == 1u {
+        // Relu. NaN stays, and so does the minus infinity of a window of padding only.
+        let zero = (best.position != vec4(NO_POSITION)) & !nan_bits(best.value) & (best.value <= vec4(0.0));
+        best.value = select(best.value, vec4(0.0), zero);
+        best.position = select(best.position, vec4(NO_POSITION), zero);
     }
     return best;
 }
@@ -244,7 +251,7 @@ fn max_pool2d_gather(
     let to = element(at, OH, OW);
     let at_positions = load_positions(to, at.left);
     for (var i = 0u; i < min(at.left, 4u); i++) {
-        var word = p.fill;
+        var word = p.option;
         if at_positions[i] != NO_POSITION {
             word = words[p.dy_offset + (at.n * (H * W) + at_positions[i] - first_position(at.n)) * C + at.c + i];
         }

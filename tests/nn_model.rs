@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::devices;
+use common::{devices, random};
 use tilegrad::nn::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d,
 };
 use tilegrad::nn::{Activation, BuildContext, Context, Initializer, Layer, Param, Sequential};
-use tilegrad::{Device, Error, Padding, Result, Shape, ShapeError, Tensor};
+use tilegrad::{Device, Error, Padding, Result, Shape, ShapeError, Tensor, Window};
 
 /// The convnet of Keras's MNIST tutorial.
 fn mnist_convnet() -> Sequential {
@@ -219,6 +219,30 @@ fn feature_maps_of_one_layer() {
         assert_eq!((map.shape().to_string(), map.to_vec::<f32>().unwrap()), ("[1, 1, 1, 1]".into(), vec![8.0]));
         assert_eq!(model.forward(&x).unwrap().to_vec::<f32>().unwrap(), [0.5, 0.5]);
         assert_eq!(model.predict(&x).unwrap().to_vec::<f32>().unwrap(), [0.5, 0.5]);
+    }
+}
+
+#[test]
+fn relu_moves_behind_max_pooling() {
+    for device in devices() {
+        let relu = Activation::Relu;
+        let mut model = Sequential::new([6, 6, 2])
+            .add(Conv2d::new(4, 3).activation(relu).name("conv"))
+            .add(MaxPool2d::new(2))
+            .add(relu)
+            .add(MaxPool2d::new(2))
+            .add(Flatten::new());
+        model.build(&device, 3).unwrap();
+        let x = random([3, 6, 6, 2], 1, -1.0, 1.0).to(&device).unwrap();
+        let ops: Vec<&str> = model.forward(&x).unwrap().tape().entries().iter().map(|entry| entry.op).collect();
+        assert_eq!(ops, ["conv2d", "relu_max_pool2d", "relu_max_pool2d", "reshape"]);
+        // The layers one by one still give what their names say.
+        let window = |size| Window { size: [size; 2], stride: [size; 2], dilation: [1; 2], padding: Padding::Valid };
+        let map = model.forward_to("conv", &x).unwrap();
+        let values = map.to_vec::<f32>().unwrap();
+        assert!(values.iter().all(|&v| v >= 0.0) && values.contains(&0.0));
+        let want = map.max_pool2d(window(2)).max_pool2d(window(2)).to_vec::<f32>().unwrap();
+        assert_eq!(model.forward(&x).unwrap().to_vec::<f32>().unwrap(), want, "on {device}");
     }
 }
 

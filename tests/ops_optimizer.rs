@@ -7,7 +7,7 @@ use tilegrad::ops::optimizer::{
     AdadeltaStep, AdagradStep, AdamStep, AdamaxStep, Correction, LionStep, Nesterov, RmspropStep, SgdStep,
     adadelta_step, adagrad_step, adam_step, adamax_step, lion_step, rmsprop_step, sgd_step,
 };
-use tilegrad::ops::pack::pack;
+use tilegrad::ops::pack::{pack, pack_add};
 use tilegrad::{Device, Tensor};
 
 const N: usize = 1003;
@@ -377,6 +377,9 @@ fn tensors_are_packed_into_an_arena() {
         let arena = Tensor::full(-1.0, [offset], &device);
         pack(&tensors.iter().collect::<Vec<_>>(), &arena, &offsets);
         assert_eq!(arena.to_vec::<f32>().unwrap(), want, "on {device}");
+        pack_add(&tensors.iter().collect::<Vec<_>>(), &arena, &offsets);
+        let twice: Vec<f32> = want.iter().map(|&v| if v == -1.0 { v } else { 2.0 * v }).collect();
+        assert_eq!(arena.to_vec::<f32>().unwrap(), twice, "on {device}");
         pack(&[], &arena, &[]);
         // Whole groups of four, and one that is not, in between.
         let rows = Tensor::new(&(0..40).map(|v| v as f32).collect::<Vec<_>>(), [40], &device);

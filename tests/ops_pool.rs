@@ -57,6 +57,31 @@ fn max_pool() {
 }
 
 #[test]
+fn relu_behind_the_windows_is_relu_before_them() {
+    let inf = f32::INFINITY;
+    let special = [-0.0, 0.0, f32::NAN, inf, -inf, -1e-40, 1e-40];
+    for device in devices() {
+        for (name, window) in geometries() {
+            for c in [1, 3, 4] {
+                let mut values = random([2, 8, 7, c], 3, -1.0, 0.5).to_vec::<f32>().unwrap();
+                (0..values.len()).step_by(13).for_each(|i| values[i] = special[i / 13 % special.len()]);
+                let x = Tensor::new(&values, [2, 8, 7, c], &device).requires_grad();
+                // Zeros of either sign are one, and so is every NaN.
+                let bits = |v: f32| if v.is_nan() { u32::MAX } else { (v + 0.0).to_bits() };
+                let all = |x: &Tensor| x.to_vec::<f32>().unwrap().into_iter().map(bits).collect::<Vec<_>>();
+                let run = |y: Tensor| {
+                    let dy = random(y.shape(), 4, -1.0, 1.0).to(&device).unwrap();
+                    (all(&y), all(y.backward_with(&dy).get(&x).unwrap()))
+                };
+                let (fused, apart) = (run(x.relu_max_pool2d(window)), run(x.relu().max_pool2d(window)));
+                assert!(fused == apart, "{name} of {c} channels on {device}");
+                assert!(all(&no_grad(|| x.relu_max_pool2d(window))) == fused.0, "{name} without a tape on {device}");
+            }
+        }
+    }
+}
+
+#[test]
 fn avg_pool() {
     for (name, window) in geometries() {
         for c in [1, 3, 4, 8] {

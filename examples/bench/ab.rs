@@ -1,8 +1,9 @@
 //! Two variants run in turn, in one process: what drifts on a shared machine drifts for both.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use tilegrad::{ConvAlgorithm, Device, Result};
+use tilegrad::{ConvAlgorithm, Device, Result, Tuning};
 
 use crate::report::{Comparison, sorted};
 use crate::steps::Timed;
@@ -18,6 +19,10 @@ pub enum Variant {
     Direct,
     /// Convolution by columns and a matrix product.
     Im2col,
+    /// The tiles of a tune file.
+    Tune(PathBuf),
+    /// The built-in tiles.
+    Builtin,
 }
 
 impl FromStr for Variant {
@@ -29,14 +34,21 @@ impl FromStr for Variant {
             "software" => Ok(Variant::Software),
             "direct" => Ok(Variant::Direct),
             "im2col" => Ok(Variant::Im2col),
-            _ => Err("expected hardware, software, direct or im2col".into()),
+            "builtin" => Ok(Variant::Builtin),
+            _ => match text.strip_prefix("tune:").filter(|file| !file.is_empty()) {
+                Some(file) => Ok(Variant::Tune(file.into())),
+                None => Err("expected hardware, software, direct, im2col, builtin or tune:FILE".into()),
+            },
         }
     }
 }
 
 impl Variant {
     pub fn name(&self) -> String {
-        format!("{self:?}").to_lowercase()
+        match self {
+            Variant::Tune(_) => "tune".into(),
+            _ => format!("{self:?}").to_lowercase(),
+        }
     }
 
     /// Whether it is chosen for each convolution, which layers don't do.
@@ -53,8 +65,17 @@ impl Variant {
     }
 
     /// Makes the device choose so from now on.
-    pub fn apply(&self, device: &Device) {
-        device.set_hardware_kernels(*self == Variant::Hardware);
+    ///
+    /// # Errors
+    /// When a tune file can't be used.
+    pub fn apply(&self, device: &Device) -> Result<()> {
+        match self {
+            Variant::Hardware | Variant::Software => device.set_hardware_kernels(*self == Variant::Hardware),
+            Variant::Direct | Variant::Im2col => {}
+            Variant::Tune(file) => device.set_tuning(Tuning::load(file, device)?)?,
+            Variant::Builtin => device.set_tuning(Tuning::new())?,
+        }
+        Ok(())
     }
 }
 
@@ -68,11 +89,11 @@ pub fn compare(
 ) -> Result<Comparison> {
     let mut timed = Vec::new();
     for variant in variants {
-        variant.apply(device);
+        variant.apply(device)?;
         timed.push(make(variant)?);
     }
     let mut run = |which: usize| {
-        variants[which].apply(device);
+        variants[which].apply(device)?;
         timed[which]()
     };
     let warm = [run(0)?, run(1)?];

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use tilegrad::nn::{Activation, Adam, Optimizer, RmsProp};
 use tilegrad::{
-    Conv2dOptions, ConvAlgorithm, Device, DeviceInfo, Error, Padding, Result, Rng, Tensor, Unary, Window, no_grad,
+    Conv2dOptions, ConvAlgorithm, Device, DeviceInfo, Error, Padding, ProductClass, ProductKind, Result, Rng, Tensor,
+    Unary, Window, no_grad,
 };
 
 use crate::ceiling::Ceilings;
@@ -19,6 +20,8 @@ pub struct Case {
     pub flops: f64,
     /// Each operand read once and each result written once.
     bytes: f64,
+    /// What its tile is chosen by, where it has one.
+    pub class: Option<ProductClass>,
     run: Box<dyn Fn()>,
 }
 
@@ -28,7 +31,11 @@ pub type Make<'a> = Box<dyn Fn() -> Result<Case> + 'a>;
 impl Case {
     fn new(kernel: &str, shape: String, flops: usize, elements: usize, run: impl Fn() + 'static) -> Result<Case> {
         let (flops, bytes) = (flops as f64, 4.0 * elements as f64);
-        Ok(Case { kernel: kernel.into(), shape, flops, bytes, run: Box::new(run) })
+        Ok(Case { kernel: kernel.into(), shape, flops, bytes, class: None, run: Box::new(run) })
+    }
+
+    fn of_class(self, kind: ProductKind, size: [usize; 3]) -> Case {
+        Case { class: Some(ProductClass::new(kind, size)), ..self }
     }
 
     pub fn name(&self) -> String {
@@ -60,6 +67,7 @@ impl Case {
         Ok(KernelRow {
             kernel: self.kernel.clone(),
             shape: self.shape.clone(),
+            class: self.class.map(|class| class.to_string()),
             us: 1e6 * seconds,
             gflop_per_s,
             gb_per_s,
@@ -157,8 +165,18 @@ impl Conv {
         format!("{batch}x{side}x{side}x{channels} by {kernel}x{kernel}x{channels}x{filters}")
     }
 
+    /// Of the output.
+    fn pixels(&self, batch: usize) -> usize {
+        self.output(batch)[..3].iter().product()
+    }
+
+    /// Of the sum behind each of them.
+    fn depth(&self) -> usize {
+        self.kernel * self.kernel * self.channels
+    }
+
     fn flops(&self, batch: usize) -> usize {
-        2 * self.output(batch).iter().product::<usize>() * self.kernel * self.kernel * self.channels
+        2 * self.pixels(batch) * self.filters * self.depth()
     }
 
     fn elements(&self, batch: usize) -> usize {
@@ -172,7 +190,8 @@ fn conv_forward(c: Conv, batch: usize, device: &Device, algorithm: ConvAlgorithm
     let activation = c.relu.then_some(Unary::Relu);
     let options = Conv2dOptions { padding: c.padding, algorithm, activation, ..Default::default() };
     let run = move || drop(x.conv2d(&w, Some(&bias), &options));
-    Case::new("conv forward", c.shape(batch), c.flops(batch), c.elements(batch), run)
+    let case = Case::new("conv forward", c.shape(batch), c.flops(batch), c.elements(batch), run)?;
+    Ok(case.of_class(ProductKind::Conv2d, [c.pixels(batch), c.filters, c.depth()]))
 }
 
 fn conv_gradient(c: Conv, batch: usize, device: &Device, algorithm: ConvAlgorithm, of_data: bool) -> Result<Case> {
@@ -181,8 +200,15 @@ fn conv_gradient(c: Conv, batch: usize, device: &Device, algorithm: ConvAlgorith
     *leaf = leaf.requires_grad();
     let options = Conv2dOptions { padding: c.padding, algorithm, ..Default::default() };
     let (y, dy) = (x.conv2d(&w, None, &options), noise(&c.output(batch), 4, device));
-    let kernel = if of_data { "conv data gradient" } else { "conv weight gradient" };
-    Case::new(kernel, c.shape(batch), c.flops(batch), c.elements(batch), move || drop(y.backward_with(&dy)))
+    let run = move || drop(y.backward_with(&dy));
+    let (kernel, size) = if of_data {
+        let rows = batch * c.side * c.side;
+        ("conv data gradient", [rows, c.channels, c.kernel * c.kernel * c.filters])
+    } else {
+        ("conv weight gradient", [c.depth(), c.filters, c.pixels(batch)])
+    };
+    let case = Case::new(kernel, c.shape(batch), c.flops(batch), c.elements(batch), run)?;
+    Ok(case.of_class(ProductKind::Conv2d, size))
 }
 
 #[derive(Clone, Copy)]
@@ -196,15 +222,19 @@ enum Wanted {
 fn product(m: usize, k: usize, n: usize, device: &Device, wanted: Wanted) -> Result<Case> {
     let (mut a, mut b) = (noise(&[m, k], 1, device), noise(&[k, n], 2, device));
     let (shape, flops, elements) = (format!("{m}x{k} by {k}x{n}"), 2 * m * k * n, m * k + k * n + m * n);
-    let name = match wanted {
-        Wanted::Forward => return Case::new("matmul", shape, flops, elements, move || drop(a.matmul(&b))),
-        Wanted::Left => "matmul left gradient",
-        Wanted::Right => "matmul right gradient",
+    let (name, size) = match wanted {
+        Wanted::Forward => {
+            let case = Case::new("matmul", shape, flops, elements, move || drop(a.matmul(&b)))?;
+            return Ok(case.of_class(ProductKind::Matmul, [m, n, k]));
+        }
+        Wanted::Left => ("matmul left gradient", [m, k, n]),
+        Wanted::Right => ("matmul right gradient", [k, n, m]),
     };
     let leaf = if matches!(wanted, Wanted::Left) { &mut a } else { &mut b };
     *leaf = leaf.requires_grad();
     let (y, dy) = (a.matmul(&b), noise(&[m, n], 4, device));
-    Case::new(name, shape, flops, elements, move || drop(y.backward_with(&dy)))
+    let case = Case::new(name, shape, flops, elements, move || drop(y.backward_with(&dy)))?;
+    Ok(case.of_class(ProductKind::Matmul, size))
 }
 
 fn pool(side: usize, channels: usize, batch: usize, device: &Device, backward: bool) -> Result<Case> {

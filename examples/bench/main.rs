@@ -57,7 +57,8 @@ struct Args {
     /// Leaves out kernels that would take longer than this, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     longest: f64,
-    /// Runs two variants in turn and prints how much faster the second is: hardware,software or direct,im2col
+    /// Runs two variants in turn and prints how much faster the second is: hardware,software or direct,im2col or
+    /// builtin,tune:FILE
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     ab: Vec<Variant>,
     /// Writes everything measured here
@@ -109,6 +110,7 @@ impl Bench {
             return Err(Error::invalid("folder of --json", "an existing folder", folder.display()));
         }
         let device = if args.device == "auto" { Device::auto()? } else { Device::named(&args.device)? };
+        args.ab.iter().try_for_each(|variant| variant.apply(&device))?; // a tune file is read before anything runs
         let hardware = args.ab.contains(&Variant::Hardware) || args.ab.contains(&Variant::Software);
         if hardware && !device.is_software() {
             return Err(Error::invalid("--ab", "a software adapter, the only kind that runs both sets", &device));

@@ -55,6 +55,8 @@ pub struct FirstStep {
 pub struct KernelRow {
     pub kernel: String,
     pub shape: String,
+    /// Rows, columns and depth that its tile is chosen by, rounded up to powers of two.
+    pub class: Option<String>,
     /// The time on the GPU, by its timestamps; by the clock on a CPU.
     pub us: f64,
     pub gflop_per_s: f64,

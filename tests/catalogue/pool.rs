@@ -41,6 +41,7 @@ fn windows() -> Vec<Row> {
     vec![
         row("max_pool1d", line(), |x| x[0].max_pool1d(pooling())).onnx(&["MaxPool"]),
         row("max_pool2d", image(), |x| x[0].max_pool2d(pooling())).onnx(&["MaxPool"]).jax(&["maxpool2d"]),
+        row("relu_max_pool2d", image(), |x| x[0].affine(1.0, 0.003).relu_max_pool2d(pooling())),
         row("max_pool3d", volume(), |x| x[0].max_pool3d(pooling())).onnx(&["MaxPool"]),
         row("max_pool1d_with_indices", line(), |x| x[0].max_pool1d_with_indices(pooling()).1)
             .constant(&[])

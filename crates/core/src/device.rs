@@ -8,6 +8,7 @@ use std::sync::{Mutex, Once, OnceLock};
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
 use crate::gpu::{self, AdapterDescription, AdapterKind, Gpu, GpuStats, Profile};
+use crate::memory::Memory;
 use crate::trace;
 
 /// Where tensors live and ops run: the CPU, or a GPU through wgpu. Cloning is cheap and shares the device.
@@ -171,7 +172,10 @@ impl Device {
     /// # Errors
     /// When the device was lost, and once after updates in place were left out because memory ran out.
     pub fn synchronize(&self) -> Result<()> {
-        self.as_gpu().map_or(Ok(()), Gpu::synchronize)
+        match &self.0 {
+            Kind::Cpu(_) => self.check(),
+            Kind::Gpu(gpu) => gpu.synchronize(),
+        }
     }
 
     /// The error that [`Device::synchronize`] would give for updates left out so far, without waiting.
@@ -179,7 +183,8 @@ impl Device {
     /// # Errors
     /// That error.
     pub fn check(&self) -> Result<()> {
-        self.as_gpu().map_or(Ok(()), |gpu| gpu.check().and(gpu.take_skipped().map_or(Ok(()), Err)))
+        self.as_gpu().map_or(Ok(()), |gpu| gpu.check())?;
+        self.memory().take_skipped().map_or(Ok(()), Err)
     }
 
     /// Submits what has been recorded, without waiting. Rarely needed: reading a result does it, and so does a full stream.
@@ -189,15 +194,46 @@ impl Device {
         }
     }
 
-    /// What the GPU runtime has done so far; zeros on the CPU, which has no such machinery.
+    /// What the runtime has done so far. On the CPU only bytes are counted, and the rest is 0.
     pub fn stats(&self) -> GpuStats {
-        self.as_gpu().map(Gpu::stats).unwrap_or_default()
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.stats(),
+            Kind::Gpu(gpu) => gpu.stats(),
+        }
     }
 
     /// Starts a new measurement of the peak of live bytes.
     pub fn reset_peak(&self) {
-        if let Some(gpu) = self.as_gpu() {
-            gpu.reset_peak();
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.reset_peak(),
+            Kind::Gpu(gpu) => gpu.reset_peak(),
+        }
+    }
+
+    /// Sets how many bytes the tensors on this device may take in all, so that other programs have the rest; `None` takes
+    /// the limit away. Past it a tensor is what it is without memory for it: an [`Error::OutOfMemory`] where it is read.
+    /// Buffers in use stay, and so do what the driver and an op's code on the CPU take besides.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Error, Tensor};
+    /// let device = Device::cpu();
+    /// device.set_memory_limit(1 << 20);
+    /// let large = Tensor::zeros([1 << 20], &device).to_vec::<f32>();
+    /// assert!(matches!(large, Err(Error::OutOfMemory { .. })));
+    /// device.set_memory_limit(None);
+    /// assert!(Tensor::zeros([1 << 20], &device).to_vec::<f32>().is_ok());
+    /// ```
+    pub fn set_memory_limit(&self, bytes: impl Into<Option<u64>>) {
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.set_memory_limit(bytes.into()),
+            Kind::Gpu(gpu) => gpu.set_memory_limit(bytes.into()),
+        }
+    }
+
+    fn memory(&self) -> &Memory {
+        match &self.0 {
+            Kind::Cpu(cpu) => cpu.memory(),
+            Kind::Gpu(gpu) => gpu.memory(),
         }
     }
 
@@ -297,6 +333,7 @@ fn open(index: usize) -> Result<Device> {
         Some(gpu) => gpu.clone(),
         None => {
             let gpu = pollster::block_on(adapter.open())?;
+            gpu.set_tuning(crate::tune_file::for_adapter(gpu.description()));
             crate::debug::device_opened(&gpu)?;
             open[index].insert(gpu).clone()
         }

@@ -150,8 +150,8 @@ impl Saves {
 /// Applies an op to tensors of one device and returns the result, recorded on the tape if an input wants gradients.
 ///
 /// # Panics
-/// At the caller's line, when the shapes or types don't fit or the devices differ: a bug in the calling expression. Also
-/// when the CPU has no memory for the result; on a GPU that is an error where the result is read.
+/// At the caller's line, when the shapes or types don't fit or the devices differ: a bug in the calling expression. A lack
+/// of memory is an error where the result is read.
 #[track_caller]
 pub fn apply(op: impl Op, x: &[&Tensor]) -> Tensor {
     apply_all(op, x).0
@@ -171,9 +171,6 @@ pub fn apply_all(op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>) {
 }
 
 /// Applies an op without inputs: fills and random numbers.
-///
-/// # Panics
-/// When the CPU has no memory for the result.
 #[track_caller]
 pub fn create(device: &Device, op: impl Op) -> Tensor {
     apply_on(device, op, &[]).0
@@ -302,17 +299,16 @@ fn allocate_and_run(
     let _span = trace::op(op.name(), !device.is_gpu(), || note(op, x, &shape));
     match device.kind() {
         Kind::Cpu(cpu) => {
-            let mut buffers = Vec::with_capacity(specs.len());
-            for (shape, dtype) in &specs {
-                let bytes = shape.len() * dtype.size();
-                let Ok(buffer) = cpu.alloc(bytes) else {
-                    panic!("{}: out of memory on the CPU\n  y: {shape}   {bytes} bytes of {dtype}", op.name());
-                };
-                buffers.push(buffer);
-            }
-            let layouts: Vec<_> = specs.iter().map(|&(s, d)| (Layout::contiguous(s), d)).collect();
             let inputs: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
-            run_cpu(op, x, &inputs, &mut buffers.iter_mut().collect::<Vec<_>>(), &layouts);
+            let made = |(shape, dtype): &(Shape, DType)| cpu.alloc(shape.len() * dtype.size(), op.name());
+            let mut buffers: Vec<HostBuffer> = specs.iter().map(made).collect();
+            match inputs.iter().map(|x| &**x).chain(&buffers).find_map(HostBuffer::poison) {
+                Some(error) => buffers = specs.iter().map(|_| cpu.poisoned(error.clone())).collect(),
+                None => {
+                    let layouts: Vec<_> = specs.iter().map(|&(s, d)| (Layout::contiguous(s), d)).collect();
+                    run_cpu(op, x, &inputs, &mut buffers.iter_mut().collect::<Vec<_>>(), &layouts);
+                }
+            }
             buffers.into_iter().zip(&specs).map(|(b, spec)| tensor(Storage::cpu(b), spec)).collect()
         }
         Kind::Gpu(gpu) => {
@@ -357,7 +353,7 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
     let x: Vec<Tensor> = x.iter().map(|t| t.detach().contiguous()).collect();
     let _span = trace::op(op.name(), !device.is_gpu(), || note(op, &x, y[0].shape()));
     match device.kind() {
-        Kind::Cpu(_) => {
+        Kind::Cpu(cpu) => {
             // Before the outputs are locked: an input may be what another thread is updating.
             let inputs: Vec<Arc<HostBuffer>> = x.iter().map(snapshot).collect();
             let mut guards: Vec<_> = y
@@ -367,17 +363,23 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
                     Data::Gpu(_) => unreachable!("the tensors are on the CPU"),
                 })
                 .collect();
-            let mut buffers: Vec<_> = guards.iter_mut().map(|g| Arc::make_mut(&mut **g)).collect();
-            let layouts: Vec<_> = y.iter().map(|t| (*t.layout(), t.dtype())).collect();
-            run_cpu(op, &x, &inputs, &mut buffers, &layouts);
+            match inputs.iter().chain(guards.iter().map(|g| &**g)).find_map(|b| b.poison()) {
+                Some(error) => cpu.memory().skip(error.clone()),
+                // What follows in the same step would go on from what was left out.
+                None if cpu.memory().is_skipping() => {}
+                None => {
+                    let mut buffers: Vec<_> = guards.iter_mut().map(|g| Arc::make_mut(&mut **g)).collect();
+                    let layouts: Vec<_> = y.iter().map(|t| (*t.layout(), t.dtype())).collect();
+                    run_cpu(op, &x, &inputs, &mut buffers, &layouts);
+                }
+            }
         }
         Kind::Gpu(gpu) => match x.iter().chain(y.iter().copied()).find_map(|t| gpu_view(t).buffer.poison()) {
             Some(error) => {
-                gpu.skip(error.clone());
+                gpu.memory().skip(error.clone());
                 gpu.prevent_recording(LEFT_OUT);
             }
-            // What follows in the same step would go on from what was left out.
-            None if gpu.is_skipping() => gpu.prevent_recording(LEFT_OUT),
+            None if gpu.memory().is_skipping() => gpu.prevent_recording(LEFT_OUT),
             None => run_gpu(op, &mut gpu.stream(), &x, y),
         },
     }
@@ -388,17 +390,10 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
 const LEFT_OUT: &str = "an update was left out for lack of memory";
 
 /// A tensor with unspecified contents, for [`apply_in_place`] to fill.
-///
-/// # Panics
-/// When the CPU has no memory for it.
-#[track_caller]
 pub(crate) fn allocate(device: &Device, op: &str, shape: Shape, dtype: DType) -> Tensor {
     let bytes = shape.len() * dtype.size();
     let storage = match device.kind() {
-        Kind::Cpu(cpu) => match cpu.alloc(bytes) {
-            Ok(buffer) => Storage::cpu(buffer),
-            Err(_) => panic!("{op}: out of memory on the CPU\n  y: {shape}   {bytes} bytes of {dtype}"),
-        },
+        Kind::Cpu(cpu) => Storage::cpu(cpu.alloc(bytes, op)),
         Kind::Gpu(gpu) => Storage::gpu(gpu.stream().alloc(bytes as u64, op)),
     };
     Tensor::from_parts(storage, Layout::contiguous(shape), dtype, device)
@@ -434,7 +429,7 @@ fn note(op: &dyn Op, x: &[Tensor], y: &Shape) -> OpNote {
     let Cost { flops, bytes } = op.cost(&shapes, y);
     let dims = |s: &Shape| format!("({})", s.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(","));
     let operands: Vec<String> = shapes.iter().map(|s| dims(s)).collect();
-    OpNote { op: format!("{} {}", op.name(), operands.join("x")), flops, bytes }
+    OpNote { op: format!("{} {}", op.name(), operands.join("x")).trim_end().into(), flops, bytes }
 }
 
 /// The contents of a CPU tensor's buffer as they are now.

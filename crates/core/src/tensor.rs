@@ -90,7 +90,7 @@ impl Tensor {
         );
         let bytes = bytemuck::cast_slice(data);
         let storage = match device.kind() {
-            Kind::Cpu(cpu) => Storage::cpu(cpu.upload(bytes)),
+            Kind::Cpu(cpu) => Storage::cpu(cpu.upload(bytes, "tensor from host data")),
             Kind::Gpu(gpu) => Storage::gpu(gpu.upload(bytes, "tensor from host data")),
         };
         Tensor::from_parts(storage, Layout::contiguous(shape), T::DTYPE, device)
@@ -297,8 +297,13 @@ impl Tensor {
     }
 
     fn host_values<T: Element>(&self) -> Result<Vec<T>> {
-        let size = self.dtype().size();
-        Ok(T::collect(&snapshot(self).as_slice::<u8>()[self.layout().offset * size..][..self.len() * size]))
+        let (size, buffer) = (self.dtype().size(), snapshot(self));
+        if let Some(error) = buffer.poison() {
+            // Whoever reads this knows of the failure: updates in place go on.
+            buffer.cpu().memory().take_skipped();
+            return Err(error.clone());
+        }
+        Ok(T::collect(&buffer.as_slice::<u8>()[self.layout().offset * size..][..self.len() * size]))
     }
 
     /// A copy on another device; the same tensor if it is there already. Not recorded.
@@ -340,7 +345,9 @@ impl Tensor {
             (Data::Gpu(buffer), Kind::Gpu(gpu)) => gpu.write(buffer, offset as u64, bytes),
             (Data::Cpu(lock), _) => {
                 let mut guard = lock.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-                Arc::make_mut(&mut *guard).as_mut_slice()[offset..][..bytes.len()].copy_from_slice(bytes);
+                if guard.poison().is_none() {
+                    Arc::make_mut(&mut *guard).as_mut_slice()[offset..][..bytes.len()].copy_from_slice(bytes);
+                }
             }
             (Data::Gpu(_), Kind::Cpu(_)) => unreachable!("storage and device agree"),
         }

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use tilegrad_core::ops::pack::pack;
+use tilegrad_core::ops::pack::{pack, pack_add};
 use tilegrad_core::{Device, Gradients, Result, Shape, Tensor, no_grad};
 
 use crate::param::Param;
@@ -73,14 +73,16 @@ impl Arena {
         Tensor::full(value, Shape::from([self.len()]), self.values.device())
     }
 
-    /// Copies the weights' gradients into their slots of `target (L)`; zeros where the loss does not depend on a weight.
-    pub(crate) fn pack(&self, gradients: &Gradients, target: &Tensor) {
+    /// Copies the weights' gradients into their slots of `target (L)`, or adds them to what is there; zeros where the loss
+    /// does not depend on a weight.
+    pub(crate) fn pack(&self, gradients: &Gradients, target: &Tensor, add: bool) {
         let gradient = |param: &Param| {
             let weight = param.tensor();
             gradients.get(&weight).cloned().unwrap_or_else(|| weight.zeros_like())
         };
         let gradients: Vec<Tensor> = self.slots.iter().map(|(param, _)| gradient(param)).collect();
         let starts: Vec<usize> = self.slots.iter().map(|(_, range)| range.start).collect();
+        let pack = if add { pack_add } else { pack };
         pack(&gradients.iter().collect::<Vec<_>>(), target, &starts);
     }
 

@@ -1,15 +1,17 @@
 //! Using a model: how well it does on a data set, and what it says about examples.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use tilegrad_core::{Device, Error, PendingValues, Result, Shape, Tensor};
 use tilegrad_data::Dataset;
 
 use crate::device_data::{DeviceDataset, Source};
 use crate::losses::Target;
-use crate::metrics::Means;
+use crate::metrics::{Means, Totals};
 use crate::model::Sequential;
 use crate::train::Evaluation;
+use crate::undo::is_of_memory;
 
 /// Examples in a batch where nothing else is said: Keras's default.
 pub(crate) const BATCH_SIZE: usize = 32;
@@ -56,7 +58,8 @@ impl Sequential {
         self.evaluate_in_batches(data, BATCH_SIZE)
     }
 
-    /// [`Sequential::evaluate`] with this many examples at a time: more are faster and take more memory.
+    /// [`Sequential::evaluate`] with this many examples at a time: more are faster and take more memory. When they do not
+    /// fit the device, half as many are taken until they do.
     ///
     /// # Errors
     /// As [`Sequential::evaluate`]; also when the batch size is 0.
@@ -82,18 +85,25 @@ impl Sequential {
         Ok(data)
     }
 
-    /// Measures the examples at the positions `index (M)`.
+    /// Measures the examples at the positions `index (M)`, fewer at a time than `batch_size` if those do not fit.
     pub(crate) fn measure_all(&mut self, data: &DeviceDataset, index: &Tensor, batch_size: usize) -> Result<Means> {
         let mut totals = self.take_totals()?;
-        let mut run = || {
-            totals.reset(batch_size.min(index.len()))?;
-            for batch in batches(index, batch_size) {
-                let (x, y) = data.batch(&batch);
-                self.measure(&x, &y, &mut totals)?;
+        let means = halving(batch_size.min(index.len()), |batch_size| {
+            let mut measure = || {
+                totals.reset(batch_size)?;
+                for batch in batches(index, batch_size) {
+                    let (x, y) = data.batch(&batch);
+                    self.measure(&x, &y, &mut totals)?;
+                }
+                totals.read()
+            };
+            let means = measure();
+            if means.is_err() {
+                // There may have been no room for these either.
+                totals = Totals::new(data.device());
             }
-            totals.read()
-        };
-        let means = run();
+            means
+        });
         self.put_totals(totals);
         means
     }
@@ -118,7 +128,7 @@ impl Sequential {
         self.predict_in_batches(x, BATCH_SIZE)
     }
 
-    /// [`Sequential::predict`] with this many examples at a time.
+    /// [`Sequential::predict`] with this many examples at a time, or fewer if those do not fit the device.
     ///
     /// # Errors
     /// As [`Sequential::predict`]; also when the batch size is 0.
@@ -130,8 +140,7 @@ impl Sequential {
             Inputs::Tensor(x) => {
                 self.check_input(x)?;
                 let n = x.shape()[0];
-                let rows = (0..n).step_by(batch_size).map(|i| x.slice_axis(0, i..(i + batch_size).min(n)));
-                return self.collect(n, rows);
+                return self.collect(n, batch_size, |rows| x.slice_axis(0, rows));
             }
             Inputs::Host(data) => {
                 let source = Source::Host(data);
@@ -142,25 +151,30 @@ impl Sequential {
         };
         x.check_input(&input, &built.device)?;
         let index = positions(x.len(), &built.device);
-        self.collect(x.len(), batches(&index, batch_size).map(|rows| x.inputs(&rows)))
+        self.collect(x.len(), batch_size, |rows| x.inputs(&index.slice_axis(0, rows)))
     }
 
-    /// Runs batches of `n` examples in all and puts their outputs together.
-    fn collect(&self, n: usize, batches: impl Iterator<Item = Tensor>) -> Result<Tensor> {
+    /// Runs `n` examples, which `get` gives, and puts their outputs together; fewer at a time than `batch_size` if those do
+    /// not fit.
+    fn collect(&self, n: usize, batch_size: usize, get: impl Fn(Range<usize>) -> Tensor) -> Result<Tensor> {
         let device = &self.ready()?.device;
         let output = self.output_shape().expect("a built model knows its output");
-        let mut values = Vec::with_capacity(n * output.len());
-        let mut coming: VecDeque<PendingValues> = VecDeque::new();
-        for x in batches {
-            let y = self.infer(|context| self.run_layers(&x, context));
-            coming.push_back(y.read_later()?);
-            if coming.len() >= IN_FLIGHT {
-                values.extend(coming.pop_front().expect("there are some").wait()?);
+        let values = halving(batch_size.min(n.max(1)), |batch_size| {
+            let mut values = Vec::with_capacity(n * output.len());
+            let mut coming: VecDeque<PendingValues> = VecDeque::new();
+            for start in (0..n).step_by(batch_size) {
+                let x = get(start..(start + batch_size).min(n));
+                let y = self.infer(|context| self.run_layers(&x, context));
+                coming.push_back(y.read_later()?);
+                if coming.len() >= IN_FLIGHT {
+                    values.extend(coming.pop_front().expect("there are some").wait()?);
+                }
             }
-        }
-        for values_of_batch in coming {
-            values.extend(values_of_batch.wait()?);
-        }
+            for values_of_batch in coming {
+                values.extend(values_of_batch.wait()?);
+            }
+            Ok(values)
+        })?;
         Ok(Tensor::new(&values, Shape::new(&[&[n], output.dims()].concat()), device))
     }
 }
@@ -175,6 +189,16 @@ pub(crate) fn positions(n: usize, device: &Device) -> Tensor {
 pub(crate) fn batches(index: &Tensor, batch_size: usize) -> impl Iterator<Item = Tensor> {
     let n = index.len();
     (0..n).step_by(batch_size).map(move |start| index.slice_axis(0, start..(start + batch_size).min(n)))
+}
+
+/// Does something with this many examples at a time, and with half as many as long as memory runs out.
+fn halving<R>(mut batch_size: usize, mut work: impl FnMut(usize) -> Result<R>) -> Result<R> {
+    loop {
+        match work(batch_size) {
+            Err(error) if is_of_memory(&error) && batch_size > 1 => batch_size = batch_size.div_ceil(2),
+            done => return done,
+        }
+    }
 }
 
 pub(crate) fn check_batch_size(batch_size: usize) -> Result<()> {

@@ -12,7 +12,8 @@ use crate::history::{Epoch, History};
 use crate::metrics::Totals;
 use crate::model::Sequential;
 use crate::progress::{Progress, Verbose};
-use crate::steps::Steps;
+use crate::steps::{Parts, Steps};
+use crate::summary::bytes;
 
 /// How to [`fit`](Sequential::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
 ///
@@ -24,6 +25,7 @@ pub struct FitOptions<'a> {
     epochs: usize,
     initial_epoch: usize,
     batch_size: usize,
+    micro_batch: Option<usize>,
     validation: Option<Source<'a>>,
     validation_split: Option<f64>,
     shuffle: bool,
@@ -39,6 +41,7 @@ impl Default for FitOptions<'_> {
             epochs: 1,
             initial_epoch: 0,
             batch_size: BATCH_SIZE,
+            micro_batch: None,
             validation: None,
             validation_split: None,
             shuffle: true,
@@ -71,6 +74,18 @@ impl<'a> FitOptions<'a> {
     /// Examples a step.
     pub fn batch_size(mut self, batch_size: usize) -> Self {
         self.batch_size = batch_size;
+        self
+    }
+
+    /// Works on this many examples of a batch at a time and adds up their gradients before the step, so that large batches
+    /// take the memory of small ones. Without it that happens when a batch does not fit the device, with half as many
+    /// examples until they fit.
+    ///
+    /// The step is that of the whole batch, but for rounding, and for layers that look at what they get at a time: dropout
+    /// draws other masks, and batch normalization takes its statistics from the examples at hand and moves its running ones
+    /// each time.
+    pub fn micro_batch(mut self, examples: usize) -> Self {
+        self.micro_batch = Some(examples);
         self
     }
 
@@ -121,6 +136,9 @@ impl<'a> FitOptions<'a> {
 
     fn check(&self) -> Result<()> {
         check_batch_size(self.batch_size)?;
+        if self.micro_batch == Some(0) {
+            return Err(Error::invalid("micro batch", "at least 1", 0));
+        }
         if self.epochs == 0 {
             return Err(Error::invalid("epochs", "at least 1", 0));
         }
@@ -147,8 +165,9 @@ impl Sequential {
     ///
     /// # Errors
     /// Before anything runs: when the model is not built or compiled, an option is out of range, or the data is empty or
-    /// does not fit the model ([`Error::Label`] for a label that the model has no output for). Later: when the device runs
-    /// out of memory or is lost, and whatever a callback returns. The weights are then those of the last step that ran.
+    /// does not fit the model ([`Error::Label`] for a label that the model has no output for). Later: when the device has no
+    /// room for a step with one example at a time, or is lost, and whatever a callback returns. The weights are then those
+    /// of the last step that ran.
     pub fn fit<'a>(&mut self, train: impl Into<Source<'a>>, mut options: FitOptions<'_>) -> Result<History> {
         let start = Instant::now();
         options.check()?;
@@ -161,9 +180,10 @@ impl Sequential {
         let mut callbacks = std::mem::take(&mut options.callbacks);
         let mut totals = self.take_totals()?;
         let run = Run { data, validation, order, options, start };
-        let history = run.epochs(self, &mut callbacks, &mut totals);
+        run.data.device().reset_peak();
+        let history = run.epochs(self, &mut callbacks, &mut totals)?;
         self.put_totals(totals);
-        history
+        Ok(history)
     }
 
     /// The validation data with the positions to look at; takes them from `order` if they are part of the training data.
@@ -201,6 +221,13 @@ struct Run<'a> {
     start: Instant,
 }
 
+/// What goes on from epoch to epoch.
+struct Going<'a> {
+    totals: &'a mut Totals,
+    progress: Progress,
+    parts: Parts,
+}
+
 impl Run<'_> {
     fn epochs(
         &self,
@@ -210,23 +237,25 @@ impl Run<'_> {
     ) -> Result<History> {
         let options = &self.options;
         let accuracy = model.compiled()?.accuracy;
-        let mut progress = Progress::new(options.verbose, options.epochs, accuracy);
+        let progress = Progress::new(options.verbose, options.epochs, accuracy);
         let mut history = History { examples: self.order.len(), batch_size: options.batch_size, ..History::default() };
         let index = Tensor::new(&self.order, [self.order.len()], self.data.device());
+        let parts = Parts::new(options.micro_batch.unwrap_or(usize::MAX).min(options.batch_size));
+        let mut going = Going { totals, progress, parts };
         callbacks.iter_mut().try_for_each(|c| c.on_train_begin(model))?;
         for number in options.initial_epoch..options.epochs {
             callbacks.iter_mut().try_for_each(|c| c.on_epoch_begin(number, model))?;
             let started = Instant::now();
             let mut epoch = Epoch { epoch: number, learning_rate: model.learning_rate()?, ..Epoch::default() };
-            progress.start_epoch(number, self.order.len().div_ceil(options.batch_size));
-            self.train(model, &index, &mut epoch, &mut history, totals, &mut progress)?;
+            going.progress.start_epoch(number, self.order.len().div_ceil(options.batch_size));
+            self.train(model, &index, &mut epoch, &mut history, &mut going)?;
             if let Some((data, index)) = &self.validation {
                 let means = model.measure_all(data, index, options.batch_size)?;
                 epoch.val_loss = Some(means.loss);
                 epoch.val_accuracy = accuracy.then_some(means.accuracy);
             }
             epoch.seconds = started.elapsed().as_secs_f64();
-            progress.end_epoch(&epoch);
+            going.progress.end_epoch(&epoch);
             history.epochs.push(epoch);
             // Each callback sees the epoch, also when an earlier one wants to stop.
             for callback in callbacks.iter_mut() {
@@ -238,6 +267,8 @@ impl Run<'_> {
             }
         }
         callbacks.iter_mut().try_for_each(|c| c.on_train_end(model))?;
+        history.peak_device_bytes = self.data.device().stats().peak_bytes;
+        going.progress.note(&format!("tensors took at most {} of device memory", bytes(history.peak_device_bytes)));
         Ok(history)
     }
 
@@ -248,10 +279,10 @@ impl Run<'_> {
         index: &Tensor,
         epoch: &mut Epoch,
         history: &mut History,
-        totals: &mut Totals,
-        progress: &mut Progress,
+        going: &mut Going<'_>,
     ) -> Result<()> {
         let options = &self.options;
+        let Going { totals, progress, parts } = going;
         // Seeds depend on the epoch's number alone: an epoch is the same whether or not others ran before it.
         let seed = options.seed.unwrap_or(model.ready()?.seed);
         let mut seeds = SplitMix64::new(seed ^ (epoch.epoch as u64).rotate_left(32));
@@ -261,7 +292,7 @@ impl Run<'_> {
                 permutation(self.order.len(), order_seed).into_iter().map(|i| self.order[i as usize]).collect();
             index.assign(&order)?;
         }
-        let mut steps = Steps::new(model, &self.data, index, options.batch_size, rng_seed)?;
+        let mut steps = Steps::new(model, &self.data, index, options.batch_size, parts, rng_seed)?;
         totals.reset(options.batch_size.min(index.len()))?;
         let started = Instant::now();
         let mut coming = None;
@@ -271,6 +302,13 @@ impl Run<'_> {
         for step in 0..steps.len() {
             steps.step(model, totals)?;
             progress.step();
+            history.micro_batch = steps.micro_batch();
+            if let (Some(reason), Some(examples)) = (steps.take_news(), history.micro_batch) {
+                let batch = options.batch_size;
+                progress.note(&format!(
+                    "batches of {batch} do not fit, so gradients add up over {examples} examples at a time: {reason}"
+                ));
+            }
             if step == 0 && first {
                 steps.record(!options.run_eagerly);
                 self.data.device().synchronize()?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::summary::bytes;
+
 /// The record of one [`fit`](crate::Sequential::fit). `Display` prints a table; serde writes it to JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -20,6 +22,13 @@ pub struct History {
     pub train_seconds: f64,
     /// Whether a callback ended training early.
     pub stopped: bool,
+    /// Examples that were worked on at a time, with their gradients added up over the batch, if that was fewer than a batch
+    /// has: because it was asked for, or because the device had no room for more.
+    #[serde(default)]
+    pub micro_batch: Option<usize>,
+    /// The most bytes that tensors took on the device while training, whatever else was there included.
+    #[serde(default)]
+    pub peak_device_bytes: u64,
 }
 
 /// One epoch of a [`History`].
@@ -101,6 +110,8 @@ impl fmt::Display for History {
                 e.images_per_second
             )?;
         }
-        write!(f, "first step after {:.2} s, then {:.0} images/s", self.first_step_seconds, self.images_per_second())
+        write!(f, "first step after {:.2} s, then {:.0} images/s", self.first_step_seconds, self.images_per_second())?;
+        write!(f, ", at most {} on the device", bytes(self.peak_device_bytes))?;
+        self.micro_batch.map_or(Ok(()), |examples| write!(f, ", {examples} examples at a time"))
     }
 }

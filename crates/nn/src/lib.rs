@@ -44,6 +44,7 @@ mod progress;
 mod steps;
 mod summary;
 mod train;
+mod undo;
 
 pub use activation::Activation;
 pub use callbacks::{Callback, EarlyStopping, Flow};

@@ -76,12 +76,16 @@ impl Totals {
         });
     }
 
-    /// Adds a batch of softmax cross-entropy: its losses and right answers, from logits `(N, C)`. Returns the gradient of
-    /// the mean loss with respect to the logits.
-    pub(crate) fn add_cross_entropy(&mut self, logits: &Tensor, y: &Tensor) -> Tensor {
-        let n = logits.shape()[0];
-        self.count(n);
-        cross_entropy_step(&logits.detach(), y, 1.0 / n as f32, &self.sums)
+    /// Adds examples of softmax cross-entropy: their losses and right answers, from logits `(N, C)`. Returns the gradient
+    /// with respect to the logits of the mean loss of a batch of `batch` examples, which these are part of.
+    pub(crate) fn add_cross_entropy(&mut self, logits: &Tensor, y: &Tensor, batch: usize) -> Tensor {
+        self.count(logits.shape()[0]);
+        cross_entropy_step(&logits.detach(), y, 1.0 / batch as f32, &self.sums)
+    }
+
+    /// The sums, and the number of examples in them: what a step that is taken back has changed.
+    pub(crate) fn parts(&mut self) -> (&Tensor, &mut usize) {
+        (&self.sums, &mut self.examples)
     }
 
     /// Counts the examples of a batch that a recorded step has added.

@@ -101,6 +101,11 @@ impl Built {
     pub(crate) fn arenas(&self) -> impl Iterator<Item = &Arena> {
         [&self.trainable, &self.frozen].into_iter().chain(&self.statistics)
     }
+
+    /// The values of running statistics.
+    pub(crate) fn statistics(&self) -> impl Iterator<Item = &Tensor> {
+        self.statistics.iter().map(Arena::values)
+    }
 }
 
 impl Sequential {
@@ -414,7 +419,16 @@ impl Sequential {
 }
 
 fn run(layers: &[LayerEntry], x: &Tensor, context: &mut Context<'_>) -> Tensor {
-    layers.iter().fold(x.clone(), |x, entry| entry.layer.forward(&x, context))
+    let mut x = x.clone();
+    let mut rest = layers.iter().map(|entry| &entry.layer).peekable();
+    while let Some(layer) = rest.next() {
+        let absorbed = |next: &&Box<dyn Layer>| layer.head().is_some() && layer.head() == next.absorbs();
+        x = match rest.next_if(absorbed) {
+            Some(next) => next.forward_after(&layer.forward_headless(&x, context), context),
+            None => layer.forward(&x, context),
+        };
+    }
+    x
 }
 
 /// What a model's forward pass ended with.

@@ -5,6 +5,7 @@
 //! the step is left out, and the scale halved. After many steps without one it is doubled. Micikevicius et al. 2018.
 
 use tilegrad_core::ops::pack::pack;
+use tilegrad_core::ops::restore::restore_unless;
 use tilegrad_core::{DType, Device, HalfProducts, Tensor};
 
 /// What the operands of a model's products are stored in: those of `Dense` and `Conv2d`, in forward and backward. Keras's
@@ -51,12 +52,10 @@ const RANGE: [f32; 2] = [1.0, 16_777_216.0];
 /// The scale of a loss and its rule. All of it is on the device, which never waits for the host.
 #[derive(Debug)]
 pub(crate) struct LossScale {
-    /// `(1)`; views of one buffer, as is the next.
-    scale: Tensor,
-    /// `(1)`: steps since the scale changed.
-    good: Tensor,
-    /// Both.
+    /// The scale, and the number of steps since it changed.
     state: Tensor,
+    /// What they are next.
+    next: Tensor,
     /// What the step may have to be taken back to: the weights and the optimizer's moments, end to end.
     before: Tensor,
 }
@@ -65,43 +64,40 @@ impl LossScale {
     /// For a step that changes `updated` arenas of `len` elements each.
     pub(crate) fn new(device: &Device, updated: usize, len: usize) -> LossScale {
         let state = Tensor::new(&[START, 0.0], [2], device);
-        LossScale {
-            scale: state.slice_axis(0, 0..1),
-            good: state.slice_axis(0, 1..2),
-            state,
-            before: Tensor::zeros([updated * len], device),
-        }
+        LossScale { next: state.zeros_like(), state, before: Tensor::zeros([updated * len], device) }
     }
 
     /// The scale, `(1)`.
-    pub(crate) fn scale(&self) -> &Tensor {
-        &self.scale
+    pub(crate) fn scale(&self) -> Tensor {
+        self.state.slice_axis(0, 0..1)
     }
 
     /// Makes a step with `gradients (L)` of the scaled loss, through `step`, which gets those of the loss itself and changes
     /// the arenas `updated`. Leaves them as they were if a gradient is not finite.
     pub(crate) fn step(&self, gradients: &Tensor, updated: &[&Tensor], step: impl FnOnce(&Tensor)) {
-        let gradients = gradients.div(&self.scale);
+        let gradients = gradients.div(&self.scale());
         // NaN is the largest of all.
         let finite = gradients.abs().max().is_finite();
+        let [scale, good] = self.rule(&finite);
+        // All that this step allocates is there by now. If it is not, this update in place is left out, and then all others.
+        pack(&[&scale, &good], &self.next, &[0, 1]);
         let starts: Vec<usize> = (0..updated.len()).map(|i| i * gradients.len()).collect();
         pack(updated, &self.before, &starts);
         step(&gradients);
         for (arena, start) in updated.iter().zip(starts) {
-            let before = self.before.slice_axis(0, start..start + arena.len());
-            pack(&[&finite.where_cond(arena, &before)], arena, &[0]);
+            restore_unless(&finite, &self.before.slice_axis(0, start..start + arena.len()), arena);
         }
-        self.update(&finite);
+        pack(&[&self.next], &self.state, &[0]);
     }
 
-    /// The rule, for a step whose gradients were all `finite`, or not.
-    fn update(&self, finite: &Tensor) {
+    /// The next scale and number of good steps, after one whose gradients were all `finite`, or not.
+    fn rule(&self, finite: &Tensor) -> [Tensor; 2] {
+        let (scale, good) = (self.scale(), self.state.slice_axis(0, 1..2));
         // Not 0 until there were enough good steps.
-        let more = self.good.affine(1.0, 1.0 - PATIENCE).cast(DType::Bool);
-        let times = |factor: f32| self.scale.affine(factor, 0.0).clip(RANGE[0], RANGE[1]);
-        let scale = finite.where_cond(&more.where_cond(&self.scale, &times(2.0)), &times(0.5));
-        let good = self.good.affine(1.0, 1.0).mul(&finite.logical_and(&more).cast(DType::F32));
-        pack(&[&scale, &good], &self.state, &[0, 1]);
+        let more = good.affine(1.0, 1.0 - PATIENCE).cast(DType::Bool);
+        let times = |factor: f32| scale.affine(factor, 0.0).clip(RANGE[0], RANGE[1]);
+        let next = finite.where_cond(&more.where_cond(&scale, &times(2.0)), &times(0.5));
+        [next, good.affine(1.0, 1.0).mul(&finite.logical_and(&more).cast(DType::F32))]
     }
 }
 

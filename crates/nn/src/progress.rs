@@ -81,6 +81,16 @@ impl Progress {
         due
     }
 
+    /// Says something beside the figures.
+    pub(crate) fn note(&self, text: &str) {
+        let say = || eprintln!("{text}");
+        match &self.bar {
+            _ if self.verbose == Verbose::Off => {}
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+
     pub(crate) fn show(&self, means: Means) {
         if let Some(bar) = &self.bar {
             let accuracy = self.accuracy.then_some(means.accuracy);

@@ -3,13 +3,15 @@
 //! A replayed step launches the same kernels with the same buffers and parameters. What differs from step to step is on the
 //! device: which examples the batch has, the number of the step and dropout's keys follow from a clock. Where a step can't be
 //! recorded (on the CPU, or because a layer or an optimizer takes numbers from the host), each step runs on its own, with the
-//! same results bit by bit.
+//! same results bit by bit. A batch for which memory does not suffice is worked on in parts.
 
-use tilegrad_core::{Clock, Recording, Result, Rng, Tensor};
+use tilegrad_core::{Clock, Error, Recording, Result, Rng, Tensor};
 
 use crate::device_data::DeviceDataset;
 use crate::metrics::Totals;
 use crate::model::Sequential;
+use crate::train::Batch;
+use crate::undo::{Undo, is_of_memory};
 
 /// How the next whole batch is trained on.
 enum Next {
@@ -20,15 +22,41 @@ enum Next {
     Replay(Recording, u32),
 }
 
+/// How many examples are worked on at a time: fewer than a batch if that is asked for, or if more have not fitted. Lasts
+/// from epoch to epoch.
+pub(crate) struct Parts {
+    size: usize,
+    /// Why it is less than it was at the last look.
+    news: Option<Error>,
+    /// Whether there was room to record a step.
+    record: bool,
+    undo: Undo,
+}
+
+impl Parts {
+    pub(crate) fn new(size: usize) -> Parts {
+        Parts { size, news: None, record: true, undo: Undo::default() }
+    }
+
+    /// Goes on with half of what was too much for memory.
+    fn halve(&mut self, batch: usize, reason: Error) {
+        self.size = self.size.min(batch).div_ceil(2);
+        (self.news, self.record) = (Some(reason), true);
+    }
+}
+
 /// The steps of one epoch.
 pub(crate) struct Steps<'a> {
     data: &'a DeviceDataset,
     /// Positions of the examples, in the order of the epoch.
     order: &'a Tensor,
     batch_size: usize,
+    parts: &'a mut Parts,
     clock: Clock,
     rng: Rng,
     start: usize,
+    /// Whether steps are to be recorded.
+    record: bool,
     next: Next,
 }
 
@@ -39,15 +67,18 @@ impl<'a> Steps<'a> {
         data: &'a DeviceDataset,
         order: &'a Tensor,
         batch_size: usize,
+        parts: &'a mut Parts,
         seed: u64,
     ) -> Result<Steps<'a>> {
         let (clock, rng) = model.start_clock(seed)?;
-        Ok(Steps { data, order, batch_size, clock, rng, start: 0, next: Next::Eager })
+        let (start, record, next) = (0, false, Next::Eager);
+        Ok(Steps { data, order, batch_size, parts, clock, rng, start, record, next })
     }
 
     /// Whether the next step is recorded, and replayed from then on, where that is possible.
     pub(crate) fn record(&mut self, on: bool) {
-        self.next = if on { Next::Record } else { Next::Eager };
+        self.record = on;
+        self.next = if on && self.parts.record { Next::Record } else { Next::Eager };
     }
 
     /// Number of steps.
@@ -55,7 +86,21 @@ impl<'a> Steps<'a> {
         self.order.len().div_ceil(self.batch_size)
     }
 
-    /// Trains on the next batch.
+    /// How many examples are worked on at a time, if that is fewer than a batch has.
+    pub(crate) fn micro_batch(&self) -> Option<usize> {
+        Some(self.parts.size).filter(|&size| size < self.batch_size)
+    }
+
+    /// Why it has become fewer, once.
+    pub(crate) fn take_news(&mut self) -> Option<Error> {
+        self.parts.news.take()
+    }
+
+    /// Trains on the next batch. If memory runs out, the step is taken back and done again with half as many examples at a
+    /// time.
+    ///
+    /// # Errors
+    /// When there is no room for one example; and when the device has failed.
     pub(crate) fn step(&mut self, model: &mut Sequential, totals: &mut Totals) -> Result<()> {
         let left = self.order.len() - self.start;
         if left < self.batch_size {
@@ -63,30 +108,50 @@ impl<'a> Steps<'a> {
             self.next = Next::Eager;
         }
         let size = left.min(self.batch_size);
-        match &self.next {
-            Next::Replay(recording, keys) => {
-                recording.replay()?;
-                self.rng.skip(*keys);
-                totals.count(size);
-                model.count_step()?;
-            }
-            Next::Record if left >= 2 * size => {
-                let before = self.rng.state().counter;
-                let device = self.data.device();
-                let (done, recording) = device.record(|| {
-                    let (x, y) = self.data.batch(&self.clock.batch(self.order, size));
-                    model.step(&x, &y, &mut self.rng, totals)
-                });
-                done?;
-                let keys = self.rng.state().counter.wrapping_sub(before) as u32;
-                self.next = recording.map_or(Next::Eager, |recording| Next::Replay(recording, keys));
-            }
-            Next::Record | Next::Eager => {
-                let (x, y) = self.data.batch(&self.order.slice_axis(0, self.start..self.start + size));
-                model.step(&x, &y, &mut self.rng, totals)?;
+        if let Next::Replay(recording, keys) = &self.next {
+            recording.replay()?;
+            self.rng.skip(*keys);
+            totals.count(size);
+            model.count_step()?;
+        } else {
+            self.parts.undo.save(model, totals, &self.rng)?;
+            while let Err(error) = self.run(size, model, totals) {
+                if !is_of_memory(&error) {
+                    return Err(error);
+                }
+                self.parts.undo.restore(model, totals, &mut self.rng);
+                match self.next {
+                    // Buffers of other sizes that a recording is done with are not free for the rest of it.
+                    Next::Record => (self.next, self.parts.record) = (Next::Eager, false),
+                    _ if self.parts.size.min(size) == 1 => return Err(error),
+                    _ => {
+                        self.parts.halve(size, error);
+                        self.record(self.record);
+                    }
+                }
             }
         }
         self.start += size;
+        Ok(())
+    }
+
+    /// Runs a step on the next `size` examples, and records it if that is due.
+    fn run(&mut self, size: usize, model: &mut Sequential, totals: &mut Totals) -> Result<()> {
+        let part = self.parts.size.min(size);
+        if !matches!(self.next, Next::Record) || self.order.len() - self.start < 2 * size {
+            let index = self.order.slice_axis(0, self.start..self.start + size);
+            let get = |range| self.data.batch(&index.slice_axis(0, range));
+            return model.step(&Batch { size, part, get: &get }, &mut self.rng, totals);
+        }
+        let before = self.rng.state().counter;
+        let (done, recording) = self.data.device().record(|| {
+            let index = self.clock.batch(self.order, size);
+            let get = |range| self.data.batch(&index.slice_axis(0, range));
+            model.step(&Batch { size, part, get: &get }, &mut self.rng, totals)
+        });
+        done?;
+        let keys = self.rng.state().counter.wrapping_sub(before) as u32;
+        self.next = recording.map_or(Next::Eager, |recording| Next::Replay(recording, keys));
         Ok(())
     }
 }

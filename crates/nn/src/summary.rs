@@ -69,7 +69,12 @@ pub(crate) fn thousands(n: usize) -> String {
 
 /// The size of `n` f32 in Keras's words: `407.04 KB`.
 fn size(n: usize) -> String {
-    let mut bytes = 4.0 * n as f64;
+    bytes(4 * n as u64)
+}
+
+/// A number of bytes in Keras's words.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut bytes = bytes as f64;
     let mut units = ["B", "KB", "MB", "GB"].into_iter();
     let mut unit = units.next().expect("there are units");
     while bytes >= 1024.0

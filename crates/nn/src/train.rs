@@ -7,11 +7,14 @@
 //! update    weights, moments <- d        one kernel, in place; in mixed precision only if all of d is finite
 //! ```
 //!
-//! Nothing is uploaded or read back on the way, so that the device never waits for the host.
+//! Nothing is uploaded or read back on the way, so that the device never waits for the host. A batch may be worked on in
+//! parts, one after the other: forward, loss and backward are then done for each, and the gradients added up.
+
+use std::ops::Range;
 
 use tilegrad_core::ops::cross_entropy_step::MAX_CLASSES;
 use tilegrad_core::ops::optimizer::StepNumber;
-use tilegrad_core::{Clock, Error, Gradients, RandomKey, Result, Rng, Tensor, Time, no_grad};
+use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Tensor, Time, no_grad};
 
 use crate::layer::Context;
 use crate::losses::{Loss, Target};
@@ -32,10 +35,10 @@ pub(crate) struct Compiled {
 /// What the optimizer keeps from step to step, and what the training loop does.
 #[derive(Debug)]
 struct State {
-    /// `(L)` each, in the layout of the trainable weights.
+    /// `(L)` each, in the layout of the trainable weights; made when they are first used, with the gradients.
     moments: Vec<Tensor>,
-    gradients: Tensor,
-    /// In mixed precision.
+    gradients: Option<Tensor>,
+    /// In mixed precision; made with them.
     loss_scale: Option<LossScale>,
     steps: u64,
     /// What steps count on the device.
@@ -43,8 +46,9 @@ struct State {
     /// For steps outside `fit`, which has its own.
     rng: Rng,
     totals: Option<Totals>,
-    /// `1 / N` for each of `N` examples, for the batch sizes seen last: the gradient of a mean with respect to its terms.
-    means: Vec<Tensor>,
+    /// `1 / N` for each of the examples that are worked on at a time out of a batch of `N`, which is named, for the numbers
+    /// seen last: the gradient of a mean with respect to its terms.
+    means: Vec<(usize, Tensor)>,
 }
 
 impl Compiled {
@@ -55,33 +59,54 @@ impl Compiled {
 
     fn state(&mut self, built: &Built, precision: Precision) -> &mut State {
         let optimizer = &self.optimizer;
-        let moments = 0..optimizer.moments().len();
-        let arenas = 1 + moments.len();
-        self.state.get_or_insert_with(|| State {
-            moments: moments.map(|i| built.trainable.full(optimizer.initial(i))).collect(),
-            gradients: built.trainable.full(0.0),
-            loss_scale: (precision == Precision::Mixed)
-                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len())),
+        let state = self.state.get_or_insert_with(|| State {
+            moments: Vec::new(),
+            gradients: None,
+            loss_scale: None,
             steps: 0,
             clock: Clock::new(&built.device),
             rng: Rng::new(built.seed),
             totals: None,
             means: Vec::new(),
-        })
+        });
+        if state.gradients.is_none() {
+            let moments = 0..optimizer.moments().len();
+            state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
+            state.gradients = Some(built.trainable.full(0.0));
+            let arenas = 1 + state.moments.len();
+            state.loss_scale = (precision == Precision::Mixed)
+                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len()));
+        }
+        state
     }
 }
 
 impl State {
-    /// `1 / N` for each example of a batch `x (N, ..)`. An epoch has batches of one size and a last one that is smaller.
-    fn mean(&mut self, x: &Tensor) -> Tensor {
-        let n = x.shape()[0];
-        if let Some(mean) = self.means.iter().find(|m| m.len() == n) {
+    /// Where gradients are packed, `(L)`.
+    fn arena_of_gradients(&self) -> &Tensor {
+        self.gradients.as_ref().expect("made with the moments")
+    }
+
+    /// `1 / batch` for each of `n` examples. An epoch has batches of one size and a last one that is smaller, and either may
+    /// be worked on in parts, the last of which is smaller too.
+    fn mean(&mut self, n: usize, batch: usize, device: &Device) -> Tensor {
+        if let Some((_, mean)) = self.means.iter().find(|(of, mean)| (*of, mean.len()) == (batch, n)) {
             return mean.clone();
         }
-        self.means.truncate(1);
-        self.means.insert(0, Tensor::full(1.0 / n as f32, [n], x.device()));
-        self.means[0].clone()
+        self.means.truncate(3);
+        self.means.insert(0, (batch, Tensor::full(1.0 / batch as f32, [n], device)));
+        self.means[0].1.clone()
     }
+}
+
+/// A batch to train on.
+pub(crate) struct Batch<'a> {
+    /// Its examples.
+    pub(crate) size: usize,
+    /// How many of them are worked on at a time.
+    pub(crate) part: usize,
+    /// Some of them, made when they are worked on: `x (N, ..)`, and `y` as the loss takes it.
+    pub(crate) get: &'a dyn Fn(Range<usize>) -> (Tensor, Tensor),
 }
 
 /// Loss and metrics of one batch or one data set.
@@ -160,7 +185,10 @@ impl Sequential {
         let mut rng = std::mem::replace(&mut self.state()?.rng, Rng::new(0));
         let done = totals
             .reset(x.shape()[0])
-            .and_then(|()| self.step(x, y, &mut rng, &mut totals))
+            .and_then(|()| {
+                let (size, get) = (x.shape()[0], |_| (x.clone(), y.clone()));
+                self.step(&Batch { size, part: size, get: &get }, &mut rng, &mut totals)
+            })
             .and_then(|()| totals.read());
         self.state()?.rng = rng;
         self.put_totals(totals);
@@ -195,8 +223,25 @@ impl Sequential {
     fn state(&mut self) -> Result<&mut State> {
         self.ready()?;
         self.compiled()?;
-        let built = self.built.as_ref().expect("just checked");
-        Ok(self.compiled.as_mut().expect("just checked").state(built, self.precision))
+        Ok(self.training().2)
+    }
+
+    /// What a step works with, in a model that is built and compiled.
+    fn training(&mut self) -> (&Built, &dyn Optimizer, &mut State) {
+        let built = self.built.as_ref().expect("checked by the caller");
+        let compiled = self.compiled.as_mut().expect("checked by the caller");
+        compiled.state(built, self.precision);
+        let Compiled { optimizer, state, .. } = compiled;
+        (built, &**optimizer, state.as_mut().expect("just made"))
+    }
+
+    /// Forgets what a step keeps for later ones and may have had no room for. It is made anew when it is needed.
+    fn forget_failed(&mut self) {
+        let state = self.training().2;
+        state.means.clear();
+        if state.steps == 0 {
+            (state.moments, state.gradients, state.loss_scale) = (Vec::new(), None, None);
+        }
     }
 
     /// Takes the sums out of the model for a loop. [`Sequential::put_totals`] puts them back, so that the next loop finds
@@ -228,38 +273,54 @@ impl Sequential {
     }
 
     /// One training step, whose loss and metrics are added to `totals`. The batch has been checked.
-    pub(crate) fn step(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
-        let gradients = self.gradients(x, y, rng, totals)?;
-        let built = self.built.as_ref().expect("checked by the caller");
-        let compiled = self.compiled.as_mut().expect("checked by the caller");
-        compiled.state(built, self.precision);
-        let Compiled { optimizer, state, .. } = compiled;
-        let state = state.as_mut().expect("just made");
+    ///
+    /// # Errors
+    /// When memory runs out or the device has failed. No weight has changed then, nor the optimizer's moments.
+    pub(crate) fn step(&mut self, batch: &Batch<'_>, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
+        for start in (0..batch.size).step_by(batch.part) {
+            let (x, y) = (batch.get)(start..(start + batch.part).min(batch.size));
+            let gradients = self.gradients(&x, &y, batch.size, rng, totals)?;
+            let (built, _, state) = self.training();
+            // The gradient of a mean is the sum of those of its parts.
+            no_grad(|| built.trainable.pack(&gradients, state.arena_of_gradients(), start > 0));
+        }
+        let (built, optimizer, state) = self.training();
         no_grad(|| {
-            built.trainable.pack(&gradients, &state.gradients);
-            drop(gradients);
-            let weights = built.trainable.values();
+            let (weights, gradients) = (built.trainable.values(), state.arena_of_gradients());
             let update = |gradients: &Tensor| {
                 let gradients = optimizer.clip().apply_to_arena(gradients, &built.trainable);
                 optimizer.step(&StepNumber::Clock(state.clock.clone()), weights, &gradients, &state.moments);
             };
             match &state.loss_scale {
-                None => update(&state.gradients),
+                None => update(gradients),
                 Some(scale) => {
                     let updated: Vec<&Tensor> = std::iter::once(weights).chain(&state.moments).collect();
-                    scale.step(&state.gradients, &updated, update);
+                    scale.step(gradients, &updated, update);
                 }
             }
             state.clock.advance(rng.end_step());
-            state.steps += 1;
         });
-        Ok(())
+        // Of what changes weights, moments and clock, the device has left out all or nothing.
+        let done = built.device.check();
+        match done {
+            Ok(()) => state.steps += 1,
+            Err(_) => self.forget_failed(),
+        }
+        done
     }
 
-    /// The gradients of the batch's mean loss, multiplied by the loss scale if there is one.
-    fn gradients(&mut self, x: &Tensor, y: &Tensor, rng: &mut Rng, totals: &mut Totals) -> Result<Gradients> {
-        let mean = self.state()?.mean(x);
-        let scale = self.state()?.loss_scale.as_ref().map(|scale| scale.scale().clone());
+    /// The gradients of these examples' part in the mean loss of a batch of `batch` examples,
+    /// multiplied by the loss scale if there is one.
+    fn gradients(
+        &mut self,
+        x: &Tensor,
+        y: &Tensor,
+        batch: usize,
+        rng: &mut Rng,
+        totals: &mut Totals,
+    ) -> Result<Gradients> {
+        let mean = self.state()?.mean(x.shape()[0], batch, x.device());
+        let scale = self.state()?.loss_scale.as_ref().map(|scale| scale.scale());
         let scaled = |dy: &Tensor| scale.as_ref().map_or_else(|| dy.clone(), |scale| no_grad(|| dy.mul(scale)));
         let compiled = self.compiled()?;
         let mut context = Context { training: true, precision: self.precision, rng };
@@ -267,7 +328,7 @@ impl Sequential {
         let logits = output.tensor();
         let from_logits = matches!(output, Output::Logits(_));
         if compiled.loss.is_cross_entropy(from_logits) && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
-            let dy = totals.add_cross_entropy(logits, y);
+            let dy = totals.add_cross_entropy(logits, y, batch);
             return Ok(logits.backward_with(&scaled(&dy)));
         }
         let losses = compiled.losses(&output, y);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Context, Poll};
 
@@ -170,8 +171,7 @@ impl GpuInner {
         let buffer = self.create(class).or_else(|| {
             // What rests in the pool may be what is missing.
             release();
-            let freed = lock(&self.pool).clear();
-            self.counters.reserved_bytes.fetch_sub(freed, std::sync::atomic::Ordering::Relaxed);
+            self.empty_pool();
             self.create(class)
         });
         let Some(buffer) = buffer else {
@@ -189,6 +189,12 @@ impl GpuInner {
         owned(id, Some(buffer), None)
     }
 
+    /// Frees the buffers that nobody uses.
+    pub(crate) fn empty_pool(&self) {
+        let freed = lock(&self.pool).clear();
+        self.counters.reserved_bytes.fetch_sub(freed, Relaxed);
+    }
+
     /// A buffer that nobody owned.
     pub(crate) fn own(self: &Arc<Self>, id: u64, buffer: wgpu::Buffer) -> GpuBuffer {
         let bytes = buffer.size();
@@ -197,6 +203,9 @@ impl GpuInner {
     }
 
     fn create(&self, size: u64) -> Option<wgpu::Buffer> {
+        if self.counters.reserved_bytes.load(Relaxed).saturating_add(size) > self.memory.limit() {
+            return None;
+        }
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -275,7 +284,7 @@ impl Gpu {
         let Some(source) = buffer.raw().filter(|_| buffer.poison().is_none()) else {
             let error = buffer.poison().cloned().unwrap_or_else(|| Error::Driver("buffer without memory".into()));
             // Whoever reads this knows of the failure: updates in place go on.
-            self.take_skipped();
+            self.memory().take_skipped();
             return Readback(State::Failed(error));
         };
         // Copies go by whole words; sizes of buffers are multiples of four, so the widened range stays inside.

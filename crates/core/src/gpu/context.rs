@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tilegrad_shaders::ParamsIn;
 
 use super::buffer::Pool;
+use super::image;
 use super::stats::{Counters, GpuStats};
 use super::stream::Stream;
 use crate::error::{Error, Result};
+use crate::memory::Memory;
+use crate::tuning::Tuning;
 
 /// Whether an adapter is hardware. Kernels choose their tiles by this: a software rasteriser wants no workgroup memory
 /// and big register tiles, a real GPU the opposite.
@@ -123,7 +126,11 @@ fn describe(adapter: wgpu::Adapter) -> Adapter {
         driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
         backend: info.backend.to_string(),
         kind,
-        max_tensor_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        max_tensor_bytes: match limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) {
+            // Kernels there read copies in images.
+            bytes if kind == AdapterKind::Software => bytes.min(image::max_bytes(&limits)),
+            bytes => bytes,
+        },
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
         max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
         immediates: features.contains(wgpu::Features::IMMEDIATES) && limits.max_immediate_size as usize >= MAX_PARAMS,
@@ -228,14 +235,15 @@ pub(crate) struct GpuInner {
     pub(crate) checked: bool,
     /// The first error that no call could return: a lost device, or something the driver refused.
     failure: Arc<OnceLock<Error>>,
-    /// Why an update in place was left out, until someone asks.
-    skipped: Mutex<Option<Error>>,
     /// Whether the kernels of cooperative matrices have been found right on this adapter.
     cooperative: AtomicBool,
     /// Whether that has been looked at; locked meanwhile.
     pub(crate) cooperative_checked: Mutex<bool>,
+    pub(crate) memory: Memory,
     /// Set to run the hardware kernels on a software adapter, where they are slow and right.
     hardware_kernels: AtomicBool,
+    /// Kept for the ops; nothing in the runtime looks into it.
+    tuning: RwLock<Tuning>,
     stream: Mutex<Stream>,
 }
 
@@ -257,10 +265,11 @@ impl Gpu {
             pool: Mutex::new(Pool::default()),
             failure,
             checked: std::env::var("TILEGRAD_BOUNDS_CHECKS").is_ok_and(|v| v == "1"),
-            skipped: Mutex::new(None),
             cooperative: AtomicBool::new(false),
             cooperative_checked: Mutex::new(false),
+            memory: Memory::default(),
             hardware_kernels: AtomicBool::new(false),
+            tuning: RwLock::default(),
         }))
     }
 
@@ -282,6 +291,15 @@ impl Gpu {
     /// Runs the kernels for hardware GPUs, also on a software adapter: for tests and benchmarks.
     pub fn set_hardware_kernels(&self, on: bool) {
         self.0.hardware_kernels.store(on, Relaxed);
+    }
+
+    /// The tiles that were measured on this adapter.
+    pub(crate) fn tuning(&self) -> Tuning {
+        self.0.tuning.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_tuning(&self, tuning: Tuning) {
+        *self.0.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
     }
 
     /// Smallest and largest number of invocations in a subgroup, where shaders can use subgroups.
@@ -336,23 +354,22 @@ impl Gpu {
         };
         self.wait_for(submission);
         self.check()?;
-        self.take_skipped().map_or(Ok(()), Err)
+        self.memory().take_skipped().map_or(Ok(()), Err)
     }
 
-    /// The error behind updates in place that were left out; they are made again from here on.
-    pub(crate) fn take_skipped(&self) -> Option<Error> {
-        self.0.skipped().take()
+    /// The limit of memory, and what was left out for lack of it.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
-    /// Notes that an update in place was left out because what it reads can't be trusted. The weights stay as they were,
-    /// until [`Gpu::synchronize`] has given the error.
-    pub(crate) fn skip(&self, error: Error) {
-        self.0.skipped().get_or_insert(error);
-    }
-
-    /// Whether an update was left out and nobody has asked yet.
-    pub(crate) fn is_skipping(&self) -> bool {
-        self.0.skipped().is_some()
+    /// Sets how many bytes all buffers together may take, or takes the limit away. Buffers that rest in the pool are freed
+    /// if they are past it; those in use stay.
+    pub fn set_memory_limit(&self, bytes: Option<u64>) {
+        self.0.memory.set_limit(bytes);
+        if self.stats().reserved_bytes > self.0.memory.limit() {
+            self.stream().release();
+            self.0.empty_pool();
+        }
     }
 
     /// Waits for one submission, or for all of them.
@@ -368,10 +385,6 @@ impl Gpu {
 }
 
 impl GpuInner {
-    fn skipped(&self) -> MutexGuard<'_, Option<Error>> {
-        self.skipped.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     pub(crate) fn wants_software_kernels(&self) -> bool {
         self.description.kind == AdapterKind::Software && !self.hardware_kernels.load(Relaxed)
     }

@@ -6,6 +6,7 @@ use tilegrad_shaders::{ParamsIn, Shader};
 
 use super::buffer::GpuBuffer;
 use super::context::{GpuInner, MAX_PARAMS};
+use super::image::{FORMAT, Images};
 use super::stats::Counters;
 use crate::error::Error;
 
@@ -37,7 +38,7 @@ pub struct Dispatch<'a> {
 
 impl Dispatch<'_> {
     fn layout(&self) -> LayoutId {
-        (self.inputs.len() as u8, self.outputs.len() as u8)
+        (self.kernel.shader.images, self.inputs.len() as u8, self.outputs.len() as u8)
     }
 }
 
@@ -64,8 +65,8 @@ pub fn fold_workgroups(threads: u64, size: u64) -> [u32; 3] {
     [x as u32, y as u32, 1]
 }
 
-/// Numbers of read-only and read-write storage buffers: all that distinguishes bind group layouts here.
-pub(crate) type LayoutId = (u8, u8);
+/// Whether inputs are images, and the numbers of inputs and outputs: all that distinguishes bind group layouts here.
+pub(crate) type LayoutId = (bool, u8, u8);
 
 type Variants = Vec<(Vec<(&'static str, u32)>, Result<usize, Error>)>;
 
@@ -151,7 +152,7 @@ impl Layouts {
         let params = (params == ParamsIn::Uniform).then(|| {
             device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some("params"),
-                entries: &[entry(0, wgpu::BufferBindingType::Uniform, true)],
+                entries: &[entry(0, buffer(wgpu::BufferBindingType::Uniform, true))],
             })
         });
         Layouts { params, made: HashMap::new() }
@@ -165,8 +166,13 @@ impl Layouts {
     fn get(&mut self, gpu: &GpuInner, id: LayoutId) -> &(wgpu::BindGroupLayout, wgpu::PipelineLayout) {
         let params = &self.params;
         self.made.entry(id).or_insert_with(|| {
-            let entries: Vec<_> = (0..id.0 + id.1)
-                .map(|i| entry(i.into(), wgpu::BufferBindingType::Storage { read_only: i < id.0 }, false))
+            let (images, inputs, outputs) = id;
+            let buffer = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only }, false);
+            let entries: Vec<_> = (0..inputs + outputs)
+                .map(|i| match i < inputs {
+                    true if images => entry(i.into(), IMAGE),
+                    read_only => entry(i.into(), buffer(read_only)),
+                })
                 .collect();
             let group = gpu
                 .device
@@ -189,28 +195,48 @@ impl Layouts {
     }
 }
 
-fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
-        count: None,
-    }
+fn buffer(ty: wgpu::BufferBindingType, has_dynamic_offset: bool) -> wgpu::BindingType {
+    wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None }
 }
 
-/// Bind groups by layout and buffers.
+const IMAGE: wgpu::BindingType = wgpu::BindingType::StorageTexture {
+    access: wgpu::StorageTextureAccess::ReadOnly,
+    format: FORMAT,
+    view_dimension: wgpu::TextureViewDimension::D2,
+};
+
+fn entry(binding: u32, ty: wgpu::BindingType) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
+}
+
+/// Bind groups by layout and buffers or images.
 #[derive(Default)]
 pub(crate) struct BindGroups(HashMap<(LayoutId, [u64; MAX_BINDINGS]), wgpu::BindGroup>);
 
 /// A program that makes new buffers for ever (ever-changing shapes) must not keep them all alive through bind groups.
 const MAX_BIND_GROUPS: usize = 8192;
 
+/// A whole buffer; poisoned ones are never bound.
+fn whole<'a>(buffer: &&'a GpuBuffer) -> wgpu::BindingResource<'a> {
+    buffer.raw().expect("poisoned buffers are never bound").as_entire_binding()
+}
+
 impl BindGroups {
-    pub(crate) fn find(&mut self, gpu: &GpuInner, layouts: &mut Layouts, d: &Dispatch<'_>) -> &wgpu::BindGroup {
+    pub(crate) fn find(
+        &mut self,
+        gpu: &GpuInner,
+        layouts: &mut Layouts,
+        images: &Images,
+        d: &Dispatch<'_>,
+    ) -> &wgpu::BindGroup {
         let layout = d.layout();
+        // Images take the place of the inputs, one each.
+        let images = if d.kernel.shader.images { images.of_inputs(d.inputs.len()) } else { &[] };
+        let buffers = || d.inputs[images.len()..].iter().chain(d.outputs);
         let mut ids = [0; MAX_BINDINGS];
-        for (id, buffer) in ids.iter_mut().zip(d.inputs.iter().chain(d.outputs)) {
-            *id = buffer.id();
+        let numbers = images.iter().map(|image| image.id()).chain(buffers().map(|buffer| buffer.id()));
+        for (id, number) in ids.iter_mut().zip(numbers) {
+            *id = number;
         }
         if self.0.len() > MAX_BIND_GROUPS {
             self.0.clear();
@@ -218,11 +244,8 @@ impl BindGroups {
         self.0.entry((layout, ids)).or_insert_with(|| {
             Counters::add(&gpu.counters.bind_groups_created, 1);
             let entries: Vec<_> = (0u32..)
-                .zip(d.inputs.iter().chain(d.outputs))
-                .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                    binding,
-                    resource: buffer.raw().expect("poisoned buffers are never bound").as_entire_binding(),
-                })
+                .zip(images.iter().map(|image| image.binding()).chain(buffers().map(whole)))
+                .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
                 .collect();
             gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: None,

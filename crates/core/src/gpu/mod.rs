@@ -5,6 +5,7 @@
 
 mod buffer;
 mod context;
+mod image;
 mod kernel;
 mod limits;
 mod profile;

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::context::{Gpu, GpuInner};
+use super::stream::MAX_DISPATCHES;
 use crate::error::{Error, Result};
 use crate::trace::KernelTrack;
 
@@ -95,8 +96,8 @@ pub(crate) struct OpNote {
     pub(crate) bytes: u64,
 }
 
-/// Kernels timed in one submission: no more than the stream records before it flushes, with some room.
-const SLOTS: u32 = 128;
+/// Kernels timed in one submission.
+const SLOTS: u32 = MAX_DISPATCHES;
 
 /// Timestamp queries of the kernels recorded since the last flush, and the times so far.
 pub(crate) struct Recorder {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 
 use super::buffer::{GpuBuffer, WeakBuffer};
 use super::context::{Gpu, GpuInner, MAX_PARAMS};
+use super::image::Fill;
 use super::stream::Stream;
 use crate::error::{Error, Result};
 
@@ -23,6 +24,8 @@ pub(crate) struct Command {
     params: [u8; MAX_PARAMS],
     params_len: usize,
     pub(crate) workgroups: [u32; 3],
+    /// Copies to images, made before it.
+    pub(crate) fills: Vec<Fill>,
 }
 
 impl Command {
@@ -32,10 +35,11 @@ impl Command {
         group: wgpu::BindGroup,
         params: &[u8],
         workgroups: [u32; 3],
+        fills: Vec<Fill>,
     ) -> Command {
         let mut padded = [0; MAX_PARAMS];
         padded[..params.len()].copy_from_slice(params);
-        Command { entry, pipeline, group, params: padded, params_len: params.len(), workgroups }
+        Command { entry, pipeline, group, params: padded, params_len: params.len(), workgroups, fills }
     }
 
     pub(crate) fn params(&self) -> &[u8] {
@@ -173,7 +177,7 @@ impl Gpu {
 
     /// Launches the kernels again. Nothing happens while updates are left out for lack of memory.
     pub(crate) fn replay(&self, recording: &KernelRecording) {
-        if !self.is_skipping() {
+        if !self.memory().is_skipping() {
             self.stream().replay(recording);
         }
     }

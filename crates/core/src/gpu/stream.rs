@@ -1,12 +1,14 @@
 //! The stream: one open encoder with one open compute pass, into which every kernel is recorded, and when it is submitted.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use tilegrad_shaders::ParamsIn;
 
 use super::buffer::GpuBuffer;
-use super::context::{Gpu, GpuInner, MAX_PARAMS};
+use super::context::{AdapterKind, Gpu, GpuInner, MAX_PARAMS};
+use super::image::{Fill, Images};
 use super::kernel::{BindGroups, Dispatch, Layouts, MAX_BINDINGS, Pipelines};
 use super::profile::{OpNote, Recorder};
 use super::recording::{Command, KernelRecording, OpenRecording};
@@ -14,9 +16,11 @@ use super::stats::Counters;
 use crate::error::Error;
 use crate::trace;
 
-/// Kernels in one submission. Enough to make the cost of submitting small, few enough that the GPU starts early and that
-/// a driver with a watchdog sees short command buffers.
-const MAX_DISPATCHES: u32 = 64;
+/// Kernels in one submission: few, so that the GPU starts early and a driver with a watchdog sees short command buffers. Most
+/// of a submission's cost does not depend on their number, so there are up to the larger number where a GPU has nothing left
+/// to do each time, and on a software adapter, which has no watchdog.
+const DISPATCHES: u32 = 64;
+pub(super) const MAX_DISPATCHES: u32 = 256;
 
 /// Submissions that may be unfinished before recording waits: the GPU stays busy, and buffers come back in time.
 const MAX_IN_FLIGHT: usize = 3;
@@ -27,10 +31,13 @@ pub struct Stream {
     pipelines: Pipelines,
     layouts: Layouts,
     bind_groups: BindGroups,
+    images: Images,
     uniforms: Option<Uniforms>,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
     recorded: u32,
+    /// Kernels after which they are submitted.
+    limit: u32,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     profile: Option<Recorder>,
 }
@@ -44,10 +51,12 @@ impl Stream {
             pipelines: Pipelines::default(),
             layouts,
             bind_groups: BindGroups::default(),
+            images: Images::default(),
             uniforms,
             encoder: None,
             pass: None,
             recorded: 0,
+            limit: DISPATCHES,
             in_flight: VecDeque::new(),
             profile: None,
         }
@@ -84,6 +93,38 @@ impl Stream {
     /// # Panics
     /// In debug builds, on a kernel with more than 7 buffers, more than 128 bytes of parameters, or with an output that is also an input.
     pub fn dispatch(&mut self, d: Dispatch<'_>) {
+        self.dispatch_filled(d, Vec::new());
+    }
+
+    /// [`Stream::dispatch`] of a kernel that reads only these elements of its inputs: a range for each, which starts at a
+    /// multiple of four, or is empty if the kernel doesn't read the input. If its shader takes images, the ranges are copied
+    /// to them, and the kernel finds them at their images' starts.
+    pub fn dispatch_parts(&mut self, parts: &[Range<usize>], d: Dispatch<'_>) {
+        debug_assert!(parts.len() == d.inputs.len() && parts.iter().all(|r| r.start.is_multiple_of(4)), "{parts:?}");
+        let fills = match d.kernel.shader.images {
+            true => self.fills(parts, &d),
+            false => Ok(Vec::new()),
+        };
+        match fills {
+            Ok(fills) => self.dispatch_filled(d, fills),
+            Err(error) => self.refuse(&d, error),
+        }
+    }
+
+    /// The copies to the images of a kernel's inputs.
+    fn fills(&mut self, parts: &[Range<usize>], d: &Dispatch<'_>) -> Result<Vec<Fill>, Error> {
+        let gpu = self.inner();
+        for (slot, part) in parts.iter().enumerate() {
+            if self.images.fit(&gpu, slot, part.len())? {
+                // They hold the smaller image.
+                self.bind_groups.clear();
+            }
+        }
+        let used = d.inputs.iter().zip(parts).enumerate().filter(|(_, (_, part))| !part.is_empty());
+        Ok(used.filter_map(|(slot, (x, part))| Some(self.images.fill(slot, x.raw()?, part))).collect())
+    }
+
+    fn dispatch_filled(&mut self, d: Dispatch<'_>, fills: Vec<Fill>) {
         debug_assert!(d.inputs.len() + d.outputs.len() <= MAX_BINDINGS && d.params.len() <= MAX_PARAMS, "{d:?}");
         debug_assert!(
             d.outputs.iter().all(|o| d.inputs.iter().all(|i| i.id() != o.id() || i.poison().is_some())),
@@ -101,15 +142,17 @@ impl Stream {
         };
         let pipeline = match ready {
             Ok(pipeline) => pipeline,
-            Err(error) => {
-                self.prevent_recording("an allocation or a kernel has failed");
-                return d.outputs.iter().for_each(|b| b.set_poison(error.clone()));
-            }
+            Err(error) => return self.refuse(&d, error),
         };
-        let group = self.bind_groups.find(&gpu, &mut self.layouts, &d).clone();
-        let command = Command::new(d.kernel.entry, pipeline, group, d.params, d.workgroups);
+        let group = self.bind_groups.find(&gpu, &mut self.layouts, &self.images, &d).clone();
+        let command = Command::new(d.kernel.entry, pipeline, group, d.params, d.workgroups, fills);
         self.launch(&gpu, &command);
         OpenRecording::with(&gpu, |open| open.push(command, d.inputs.iter().chain(d.outputs)));
+    }
+
+    fn refuse(&mut self, d: &Dispatch<'_>, error: Error) {
+        self.prevent_recording("an allocation or a kernel has failed");
+        d.outputs.iter().for_each(|b| b.set_poison(error.clone()));
     }
 
     /// Launches recorded kernels again.
@@ -133,6 +176,11 @@ impl Stream {
             Some(uniforms) => Some(uniforms.push(command.params())),
             None => None,
         };
+        if !command.fills.is_empty() {
+            self.pass = None;
+            let encoder = open_encoder(&mut self.encoder, gpu);
+            command.fills.iter().for_each(|fill| fill.record(encoder));
+        }
         self.open_pass(gpu, command.entry);
         let pass = self.pass.as_mut().expect("just opened");
         pass.set_pipeline(self.pipelines.get(command.pipeline));
@@ -147,7 +195,7 @@ impl Stream {
         if self.profile.is_some() {
             self.pass = None;
         }
-        if self.recorded >= MAX_DISPATCHES {
+        if self.recorded >= self.limit {
             self.flush();
         }
     }
@@ -156,21 +204,15 @@ impl Stream {
     pub(crate) fn copy_to(&mut self, source: &wgpu::Buffer, start: u64, target: &wgpu::Buffer, bytes: u64) {
         self.pass = None;
         let gpu = self.inner();
-        self.encoder(&gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
+        open_encoder(&mut self.encoder, &gpu).copy_buffer_to_buffer(source, start, target, 0, bytes);
         self.recorded += 1;
-    }
-
-    fn encoder(&mut self, gpu: &GpuInner) -> &mut wgpu::CommandEncoder {
-        self.encoder
-            .get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
     }
 
     fn open_pass(&mut self, gpu: &GpuInner, entry: &'static str) {
         if self.pass.is_some() {
             return;
         }
-        self.encoder(gpu);
-        let encoder = self.encoder.as_mut().expect("just made");
+        let encoder = open_encoder(&mut self.encoder, gpu);
         let timestamp_writes = self.profile.as_mut().map(|p| p.begin(entry));
         self.pass = Some(
             encoder
@@ -191,6 +233,9 @@ impl Stream {
             uniforms.upload(&gpu.queue);
         }
         self.recorded = 0;
+        let idle = gpu.device.poll(wgpu::PollType::Poll).is_ok_and(|status| status.is_queue_empty());
+        let more = idle || gpu.description.kind == AdapterKind::Software;
+        self.limit = if more { (2 * self.limit).min(MAX_DISPATCHES) } else { DISPATCHES };
         Counters::add(&gpu.counters.submits, 1);
         let span = trace::span("submit");
         self.in_flight.push_back(gpu.queue.submit([encoder.finish()]));
@@ -199,7 +244,6 @@ impl Stream {
         if self.in_flight.len() > MAX_IN_FLIGHT {
             gpu.wait_for(self.in_flight.pop_front());
         }
-        let _ = gpu.device.poll(wgpu::PollType::Poll);
         if let Some(profile) = &mut self.profile {
             profile.collect(&gpu);
             self.drop_unwanted_recorder();
@@ -221,9 +265,10 @@ impl Stream {
     /// What times every kernel (each in a pass of its own), from here on.
     pub(crate) fn recorder(&mut self) -> Result<&mut Recorder, Error> {
         self.flush();
+        let gpu = self.inner();
         match &mut self.profile {
             Some(recorder) => Ok(recorder),
-            none => Ok(none.insert(Recorder::new(&*self.gpu.upgrade().expect("alive"))?)),
+            none => Ok(none.insert(Recorder::new(&gpu)?)),
         }
     }
 
@@ -236,6 +281,10 @@ impl Stream {
     pub(crate) fn profile(&mut self) -> Option<&mut Recorder> {
         self.profile.as_mut()
     }
+}
+
+fn open_encoder<'a>(encoder: &'a mut Option<wgpu::CommandEncoder>, gpu: &GpuInner) -> &'a mut wgpu::CommandEncoder {
+    encoder.get_or_insert_with(|| gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
 }
 
 /// Kernel parameters on adapters without immediates: one uniform buffer, filled on the host while kernels are recorded

@@ -7,7 +7,7 @@ use tilegrad_shaders::IM2COL;
 use super::conv_options::Conv2dOptions;
 use super::conv2d::Geometry;
 use super::conv2d_gpu::{ColumnParams, geometry_constants};
-use super::gemm::{self, Operand, Product};
+use super::gemm::{self, Operand, Part, Product};
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
 use crate::op::GpuView;
@@ -109,7 +109,7 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
             batches: 1,
             a: matrix(&columns, 0, g.depth(), 1),
             b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1),
-            bias: x.get(2).map(|b| (b.buffer, b.offset() + (chunk.group * width) as u32)),
+            bias: x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width })),
             activation: options.activation,
             column_sums: false,
             c: own.as_ref().unwrap_or(y.buffer),
@@ -170,7 +170,7 @@ pub(super) fn weight_gradient(gpu: &mut Stream, g: &Geometry, bias: bool, x: &[G
             gemm::launch(gpu, &product);
         }
         let own = gpu.alloc((4 * rows * width) as u64, "weight gradients of a group");
-        gemm::add_partials(gpu, &partials, [1, rows, width, per_group], (None, 0, None), &own, 0);
+        gemm::add_partials(gpu, &partials, [1, rows, width, per_group], (None, None), &own, 0);
         copy_matrix(gpu, &own, dw, [rows, width], group[0].group * width, g.o);
     }
 }

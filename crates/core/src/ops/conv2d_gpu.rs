@@ -6,7 +6,7 @@ use tilegrad_shaders::{CONV2D_DIRECT, CONV2D_TILED, IM2COL, Shader};
 
 use super::conv_options::{Conv2dOptions, ConvAlgorithm};
 use super::conv2d::Geometry;
-use super::gemm::{self, Tile};
+use super::gemm::{self, Part, Tile};
 use super::{KernelInfo, OpInfo, conv2d_columns as columns};
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
@@ -140,6 +140,8 @@ struct Direct<'a> {
     aligned: [&'a [u32]; 2],
     epilogue: [u32; 2],
     inputs: &'a [&'a GpuBuffer],
+    /// What it reads of them.
+    parts: &'a [Part],
     output: &'a GpuBuffer,
     params: Params,
 }
@@ -150,13 +152,17 @@ fn direct(gpu: &mut Stream, g: &Geometry, tile: &Tile, shader: &'static Shader, 
         u32::from((channels / g.groups).is_multiple_of(4) && offsets.iter().all(|o| o.is_multiple_of(4)))
     };
     let constants = direct_constants(tile, g, [vec(g.c, d.aligned[0]), vec(g.o, d.aligned[1])], d.epilogue);
-    gpu.dispatch(Dispatch {
-        kernel: Kernel { shader, entry: d.entry, constants: &constants },
-        inputs: d.inputs,
-        outputs: &[d.output],
-        params: bytemuck::bytes_of(&d.params),
-        workgroups: fold_workgroups((tile.count(rows, columns) * g.groups) as u64 * u64::from(d.params.splits), 1),
-    });
+    let parts: Vec<_> = d.parts.iter().map(Part::range).collect();
+    gpu.dispatch_parts(
+        &parts,
+        Dispatch {
+            kernel: Kernel { shader, entry: d.entry, constants: &constants },
+            inputs: d.inputs,
+            outputs: &[d.output],
+            params: bytemuck::bytes_of(&d.params),
+            workgroups: fold_workgroups((tile.count(rows, columns) * g.groups) as u64 * u64::from(d.params.splits), 1),
+        },
+    );
 }
 
 /// Whether im2col must take the place of a direct kernel. Those don't split their sum, and llvmpipe silently ends a kernel
@@ -191,11 +197,12 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
     let size = [g.pixels(), g.o / g.groups, g.depth()];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
     let bias = x.get(2);
+    let parts = [Part::of(&x[0]), Part::of(&x[1]), bias.map_or(Part::NONE, Part::of)];
     let params = Params {
         batch: g.batch as u32,
-        x_offset: x[0].offset(),
-        w_offset: x[1].offset(),
-        bias_offset: bias.map_or(0, |b| b.offset()),
+        x_offset: parts[0].start(shader),
+        w_offset: parts[1].start(shader),
+        bias_offset: parts[2].start(shader),
         splits: 1,
         ..Params::zeroed()
     };
@@ -205,6 +212,7 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
         aligned: [&[params.x_offset], &[params.w_offset]],
         epilogue: [u32::from(bias.is_some()), gemm::act_constant(options.activation)],
         inputs: &[x[0].buffer, x[1].buffer, bias.map_or(x[0].buffer, |b| b.buffer)],
+        parts: &parts,
         output: y.buffer,
         params,
     };
@@ -228,10 +236,11 @@ pub(super) fn data_gradient(
     }
     let size = [g.batch * g.h.input * g.w.input, g.c / g.groups, depth];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
+    let parts = [Part::of(&x[0]), Part::of(&x[1])];
     let params = Params {
         batch: g.batch as u32,
-        y_offset: x[0].offset(),
-        w_offset: x[1].offset(),
+        y_offset: parts[0].start(shader),
+        w_offset: parts[1].start(shader),
         splits: 1,
         ..Params::zeroed()
     };
@@ -241,6 +250,7 @@ pub(super) fn data_gradient(
         aligned: [&[], &[params.y_offset, params.w_offset]],
         epilogue: [0, 0],
         inputs: &[x[0].buffer, x[1].buffer],
+        parts: &parts,
         output: dx.buffer,
         params,
     };
@@ -268,10 +278,11 @@ pub(super) fn weight_gradient(
     let tiles = tile.count(size[0], size[1]) * g.groups;
     // Windows overlap: a step over the pixels reads each channel about once a stride, not once a kernel position.
     let (splits, split) = tile.split(gpu, tiles, g.pixels(), g.c + g.o);
+    let parts = [Part::of(&x[0]), Part::of(&x[1])];
     let params = Params {
         batch: g.batch as u32,
-        x_offset: x[0].offset(),
-        y_offset: x[1].offset(),
+        x_offset: parts[0].start(shader),
+        y_offset: parts[1].start(shader),
         split: split as u32,
         splits: splits as u32,
         ..Params::zeroed()
@@ -284,18 +295,12 @@ pub(super) fn weight_gradient(
         aligned: [&[params.x_offset], &[params.y_offset]],
         epilogue: [u32::from(bias), 0],
         inputs: &[x[0].buffer, x[1].buffer],
+        parts: &parts,
         output: partials.as_ref().unwrap_or(dw.buffer),
         params,
     };
     direct(gpu, g, &tile, shader, &d);
     if let Some(partials) = &partials {
-        gemm::add_partials(
-            gpu,
-            partials,
-            [1, g.depth() + usize::from(bias), g.o, splits],
-            (None, 0, None),
-            dw.buffer,
-            0,
-        );
+        gemm::add_partials(gpu, partials, [1, g.depth() + usize::from(bias), g.o, splits], (None, None), dw.buffer, 0);
     }
 }

@@ -1,14 +1,17 @@
 //! Matrix products on a GPU: parameters, how operands are loaded, and the launch. `matmul.rs` and both forms of convolution
 //! use it; `gemm_tiles.rs` says with which tile.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
-use tilegrad_shaders::{MATMUL, MATMUL_TILED};
+use tilegrad_shaders::{MATMUL, MATMUL_TILED, Shader};
 
 pub(super) use super::gemm_tiles::{HARDWARE, SOFTWARE, Tile, choose};
 use super::half;
 use super::unary::Unary;
 use crate::cpu::par;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
+use crate::op::GpuView;
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
 
@@ -54,7 +57,7 @@ pub(super) struct Product<'a> {
     pub(super) batches: usize,
     pub(super) a: Operand<'a>,
     pub(super) b: Operand<'a>,
-    pub(super) bias: Option<(&'a GpuBuffer, u32)>,
+    pub(super) bias: Option<(&'a GpuBuffer, Part)>,
     pub(super) activation: Option<Unary>,
     pub(super) column_sums: bool,
     pub(super) c: &'a GpuBuffer,
@@ -83,6 +86,43 @@ fn load(x: &Operand<'_>, sum_stride: usize, sum: usize, other_stride: usize, oth
     }
 }
 
+/// What a kernel reads of a buffer: `len` elements from `offset` on.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) offset: usize,
+    pub(super) len: usize,
+}
+
+impl Part {
+    /// Nothing of a buffer that is bound because something must be.
+    pub(super) const NONE: Part = Part { offset: 0, len: 0 };
+
+    /// All of a dense tensor.
+    pub(super) fn of(x: &GpuView<'_>) -> Part {
+        Part { offset: x.layout.offset, len: x.len() as usize }
+    }
+
+    pub(super) fn range(&self) -> Range<usize> {
+        self.offset / 4 * 4..self.offset + self.len
+    }
+
+    /// Where the shader finds the first element: in the buffer, or in an image that starts with the part.
+    pub(super) fn start(&self, shader: &Shader) -> u32 {
+        (if shader.images { self.offset % 4 } else { self.offset }) as u32
+    }
+}
+
+impl Operand<'_> {
+    /// All elements of the matrices, `rows` by `columns` each.
+    fn part(&self, batches: usize, rows: usize, columns: usize) -> Part {
+        let steps = [(batches, self.batch), (rows, self.row), (columns, self.col)];
+        if steps.iter().any(|(n, _)| *n == 0) {
+            return Part::NONE;
+        }
+        Part { offset: self.offset, len: 1 + steps.iter().map(|(n, stride)| (n - 1) * stride).sum::<usize>() }
+    }
+}
+
 /// Launches a product; in two passes when the summed axis is split.
 pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     let [m, n, k] = p.size;
@@ -96,6 +136,7 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     let tiny = tile.is_software() && m * n * k * p.batches < 1_000_000;
     let loads =
         if tiny { [SINGLE; 2] } else { [load(&p.a, p.a.col, k, p.a.row, m), load(&p.b, p.b.row, k, p.b.col, n)] };
+    let parts = [p.a.part(p.batches, m, k), p.b.part(p.batches, k, n), p.bias.map_or(Part::NONE, |(_, part)| part)];
     let params = Params {
         m: m as u32,
         n: n as u32,
@@ -107,10 +148,10 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         b_col: p.b.col as u32,
         a_batch: p.a.batch as u32,
         b_batch: p.b.batch as u32,
-        a_offset: p.a.offset as u32,
-        b_offset: p.b.offset as u32,
+        a_offset: parts[0].start(shader),
+        b_offset: parts[1].start(shader),
         c_offset: p.c_offset as u32,
-        bias_offset: p.bias.map_or(0, |(_, offset)| offset),
+        bias_offset: parts[2].start(shader),
         k_split: k_split as u32,
         splits: splits as u32,
     };
@@ -124,19 +165,22 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         None => [c_vec(p.c_offset), u32::from(p.bias.is_some()), act_constant(p.activation), sums],
         Some(_) => [c_vec(0), 0, 0, sums],
     };
-    gpu.dispatch(Dispatch {
-        kernel: Kernel { shader, entry: "matmul_forward", constants: &constants(tile, loads, first) },
-        inputs: &[p.a.buffer, p.b.buffer, bias],
-        outputs: &[partials.as_ref().unwrap_or(p.c)],
-        params: bytemuck::bytes_of(&Params {
-            c_offset: if partials.is_some() { 0 } else { params.c_offset },
-            ..params
-        }),
-        workgroups: fold_workgroups((tiles * splits) as u64, 1),
-    });
+    let parts = parts.map(|part| part.range());
+    gpu.dispatch_parts(
+        &parts,
+        Dispatch {
+            kernel: Kernel { shader, entry: "matmul_forward", constants: &constants(tile, loads, first) },
+            inputs: &[p.a.buffer, p.b.buffer, bias],
+            outputs: &[partials.as_ref().unwrap_or(p.c)],
+            params: bytemuck::bytes_of(&Params {
+                c_offset: if partials.is_some() { 0 } else { params.c_offset },
+                ..params
+            }),
+            workgroups: fold_workgroups((tiles * splits) as u64, 1),
+        },
+    );
     if let Some(partials) = partials {
-        let epilogue = (p.bias.map(|(buffer, _)| buffer), params.bias_offset, p.activation);
-        add_partials(gpu, &partials, [p.batches, rows, n, splits], epilogue, p.c, p.c_offset);
+        add_partials(gpu, &partials, [p.batches, rows, n, splits], (p.bias, p.activation), p.c, p.c_offset);
     }
 }
 
@@ -145,29 +189,36 @@ pub(super) fn add_partials(
     gpu: &mut Stream,
     partials: &GpuBuffer,
     [batches, m, n, splits]: [usize; 4],
-    (bias, bias_offset, activation): (Option<&GpuBuffer>, u32, Option<Unary>),
+    (bias, activation): (Option<(&GpuBuffer, Part)>, Option<Unary>),
     c: &GpuBuffer,
     c_offset: usize,
 ) {
     let (tile, shader) = choose(gpu, [1, 1, 1], [&MATMUL, &MATMUL_TILED]);
+    let sums = Part { offset: 0, len: splits * batches * m * n };
+    let parts = [sums, Part::NONE, bias.map_or(Part::NONE, |(_, part)| part)];
     let params = Params {
         m: m as u32,
         n: n as u32,
         batches: batches as u32,
         splits: splits as u32,
         c_offset: c_offset as u32,
-        bias_offset,
+        bias_offset: parts[2].start(shader),
         ..Params::zeroed()
     };
     let vec = u32::from(n.is_multiple_of(4) && c_offset.is_multiple_of(4));
     let flags = [vec, u32::from(bias.is_some()), act_constant(activation), 0];
-    gpu.dispatch(Dispatch {
-        kernel: Kernel { shader, entry: "matmul_reduce_partials", constants: &constants(tile, [SINGLE; 2], flags) },
-        inputs: &[partials, bias.unwrap_or(partials), bias.unwrap_or(partials)],
-        outputs: &[c],
-        params: bytemuck::bytes_of(&params),
-        workgroups: fold_workgroups((batches * m * n).div_ceil(4) as u64, 64),
-    });
+    let second = bias.map_or(partials, |(buffer, _)| buffer);
+    let parts = parts.map(|part| part.range());
+    gpu.dispatch_parts(
+        &parts,
+        Dispatch {
+            kernel: Kernel { shader, entry: "matmul_reduce_partials", constants: &constants(tile, [SINGLE; 2], flags) },
+            inputs: &[partials, second, second],
+            outputs: &[c],
+            params: bytemuck::bytes_of(&params),
+            workgroups: fold_workgroups((batches * m * n).div_ceil(4) as u64, 64),
+        },
+    );
 }
 
 fn constants(tile: Tile, [a, b]: [u32; 2], [vec, bias, act, sums]: [u32; 4]) -> Vec<(&'static str, u32)> {

@@ -59,7 +59,7 @@ pub(super) fn prepare(operand: &Tensor) {
 
 macro_rules! cooperative {
     ($side:literal, $subgroup:literal) => {
-        Tile { rows: 4 * $side, columns: 4 * $side, step: 2 * $side, constants: &[("SUBGROUP", $subgroup)] }
+        Tile { rows: 4 * $side, columns: 4 * $side, step: 2 * $side, splits: 0, constants: &[("SUBGROUP", $subgroup)] }
     };
 }
 

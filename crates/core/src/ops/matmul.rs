@@ -6,7 +6,7 @@
 
 use tilegrad_shaders::{MATMUL, MATMUL_COOPERATIVE_8, MATMUL_COOPERATIVE_16, MATMUL_TILED};
 
-use super::gemm::{self, Operand, Product};
+use super::gemm::{self, Operand, Part, Product};
 use super::half;
 use super::unary::Unary;
 use super::{KernelInfo, OpInfo};
@@ -143,7 +143,7 @@ impl Op for MatMul {
         if k == 0 {
             return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0);
         }
-        let bias = x.get(2).map(|b| (b.buffer, b.offset()));
+        let bias = x.get(2).map(|b| (b.buffer, Part::of(b)));
         gemm::launch(gpu, &Product { bias, activation: self.activation, ..product([m, n, k], batch, x, y) });
     }
 

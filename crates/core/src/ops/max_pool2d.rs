@@ -3,6 +3,10 @@
 //!
 //! Padding is minus infinity, NaN passes, and of equal elements the first wins. Forward notes the winner's position in its
 //! image. Given the positions everything is linear: backward puts `dy` there, and its own backward takes from there.
+//!
+//! Relu may be part of it, at its end: the largest of relus is the relu of the largest. A window that relu makes 0 then has
+//! no winner, so that backward needs nothing else. Relu before the windows would read and write all that they read once
+//! more in backward.
 
 use bytemuck::Pod;
 use tilegrad_shaders::POOL2D;
@@ -18,7 +22,7 @@ use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["max_pool1d", "max_pool2d", "max_pool3d"],
+    names: &["max_pool1d", "max_pool2d", "max_pool3d", "relu_max_pool2d"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &POOL2D,
@@ -34,7 +38,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     }],
 };
 
-/// The position of the winner of a window of padding only.
+/// The position of the winner of a window that has none: of padding only, or that relu makes 0.
 const NO_POSITION: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -42,11 +46,13 @@ pub(super) struct MaxPool {
     pub(super) over: Over,
     /// Whether the winners' positions are wanted, by backward or by the caller.
     pub(super) save: bool,
+    /// Whether relu follows.
+    pub(super) relu: bool,
 }
 
 impl MaxPool {
     /// One row of windows: largest elements, and their positions.
-    fn row(g: &Geometry, index: usize, x: &[f32], y: &mut [f32], positions: &mut [u32]) {
+    fn row(&self, g: &Geometry, index: usize, x: &[f32], y: &mut [f32], positions: &mut [u32]) {
         let (image, row) = (index / g.h.output, index % g.h.output);
         let (x, first) = (&x[image * g.lens()[0]..], g.first_position(image));
         y.fill(f32::NEG_INFINITY);
@@ -59,6 +65,14 @@ impl MaxPool {
                     }
                 }
             });
+        }
+        if self.relu {
+            // A window of padding only stays minus infinity, as if relu had come first.
+            for (y, position) in y.iter_mut().zip(positions) {
+                if *position != NO_POSITION && *y <= 0.0 {
+                    (*y, *position) = (0.0, NO_POSITION);
+                }
+            }
         }
     }
 }
@@ -81,9 +95,9 @@ impl Op for MaxPool {
         let ([_, _, row], x, work) = (g.lens(), x[0].slice::<f32>(), g.w.output * g.c * g.h.size * g.w.size);
         match y {
             [y, positions] => par::rows2(y.slice(), positions.slice(), row, work, |i, y, positions| {
-                MaxPool::row(&g, i, x, y, positions);
+                self.row(&g, i, x, y, positions);
             }),
-            y => par::rows(y[0].slice(), row, work, |i, y| MaxPool::row(&g, i, x, y, &mut vec![0; row])),
+            y => par::rows(y[0].slice(), row, work, |i, y| self.row(&g, i, x, y, &mut vec![0; row])),
         }
     }
 
@@ -91,7 +105,7 @@ impl Op for MaxPool {
         let g = Geometry::of(x[0].shape(), self.over);
         let entry = if self.save { "max_pool2d_forward_argmax" } else { "max_pool2d_forward" };
         let outputs: Vec<_> = y.iter().map(|y| y.buffer).collect();
-        g.launch(gpu, entry, g.h.output * g.w.output, (Divisor::One, 0), x, &outputs);
+        g.launch(gpu, entry, g.h.output * g.w.output, (Divisor::One, u32::from(self.relu)), x, &outputs);
     }
 
     fn saves(&self) -> Saves {

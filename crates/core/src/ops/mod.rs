@@ -26,7 +26,7 @@ pub mod gather;
 mod gather_axis;
 mod gather_nd;
 mod gemm;
-mod gemm_tiles;
+pub(crate) mod gemm_tiles;
 pub mod half;
 mod integer;
 mod join;
@@ -51,6 +51,7 @@ mod ranges;
 pub mod reduce;
 mod resample;
 pub mod resize;
+pub mod restore;
 pub mod running_statistics;
 pub mod scatter;
 mod select;
@@ -157,6 +158,7 @@ pub static ALL: &[&OpInfo] = &[
     &random::INFO,
     &reduce::INFO,
     &resample::INFO,
+    &restore::INFO,
     &scatter::INFO,
     &softmax::INFO,
     &sort::INFO,

@@ -16,7 +16,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     kernels: &[KernelInfo {
         shader: &PACK,
         entries: &["pack_forward"],
-        headers: || vec![vec![]],
+        headers: || vec![vec![("ADD", 0)], vec![("ADD", 1)]],
         params_bytes: size_of::<[[u32; 4]; PACKED]>(),
     }],
 };
@@ -25,10 +25,11 @@ pub(super) static INFO: OpInfo = OpInfo {
 const PACKED: usize = 8;
 const BUFFERS: usize = 6;
 
-/// Copies up to [`PACKED`] tensors to places in an arena.
+/// Copies up to [`PACKED`] tensors to places in an arena, or adds them to what is there.
 #[derive(Debug)]
 struct Pack {
     offsets: Vec<usize>,
+    add: bool,
 }
 
 impl Op for Pack {
@@ -44,7 +45,11 @@ impl Op for Pack {
         let arena = y[0].slice::<f32>();
         for (x, &offset) in x.iter().zip(&self.offsets) {
             let x = x.slice::<f32>();
-            arena[offset..][..x.len()].copy_from_slice(x);
+            let place = &mut arena[offset..][..x.len()];
+            match self.add {
+                true => place.iter_mut().zip(x).for_each(|(place, x)| *place += x),
+                false => place.copy_from_slice(x),
+            }
         }
     }
 
@@ -68,7 +73,7 @@ impl Op for Pack {
         // Bindings without a buffer get the first one again, which no part reads there.
         let inputs: [&GpuBuffer; BUFFERS] = std::array::from_fn(|i| *buffers.get(i).unwrap_or(&buffers[0]));
         gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[] },
+            kernel: Kernel { shader: &PACK, entry: "pack_forward", constants: &[("ADD", self.add.into())] },
             inputs: &inputs,
             outputs: &[y[0].buffer],
             params: bytemuck::bytes_of(&parts),
@@ -85,7 +90,9 @@ impl Op for Pack {
     }
 
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
-        Cost { flops: 0, bytes: 8 * x.iter().map(|x| x.len() as u64).sum::<u64>() }
+        let elements: u64 = x.iter().map(|x| x.len() as u64).sum();
+        let add = u64::from(self.add);
+        Cost { flops: add * elements, bytes: (8 + 4 * add) * elements }
     }
 }
 
@@ -106,6 +113,30 @@ impl Op for Pack {
 /// When a tensor does not fit at its offset, is not `f32`, or is on another device; or the arena is strided.
 #[track_caller]
 pub fn pack(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
+    put(tensors, arena, offsets, false);
+}
+
+/// Adds each tensor's elements to those of the arena, from element `offsets[i]` on: the gradients of a batch that is worked
+/// on in parts.
+///
+/// ```
+/// use tilegrad_core::ops::pack::pack_add;
+/// use tilegrad_core::{Device, Tensor};
+/// let d = Device::cpu();
+/// let (a, arena) = (Tensor::ones([2], &d), Tensor::full(0.5, [3], &d));
+/// pack_add(&[&a], &arena, &[1]);
+/// assert_eq!(arena.to_vec::<f32>().unwrap(), [0.5, 1.5, 1.5]);
+/// ```
+///
+/// # Panics
+/// As [`pack`].
+#[track_caller]
+pub fn pack_add(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
+    put(tensors, arena, offsets, true);
+}
+
+#[track_caller]
+fn put(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize], add: bool) {
     let (n, places) = (tensors.len(), offsets.len());
     assert!(n == places, "pack: each tensor has one offset ({n} tensors, {places} offsets)");
     for (i, (t, &offset)) in tensors.iter().zip(offsets).enumerate() {
@@ -121,7 +152,7 @@ pub fn pack(tensors: &[&Tensor], arena: &Tensor, offsets: &[usize]) {
     while !rest.is_empty() {
         let (now, later) = rest.split_at(one_launch(rest));
         let first = tensors.len() - rest.len();
-        apply_in_place(&Pack { offsets: offsets[first..first + now.len()].to_vec() }, now, &[arena]);
+        apply_in_place(&Pack { offsets: offsets[first..first + now.len()].to_vec(), add }, now, &[arena]);
         rest = later;
     }
 }

@@ -49,7 +49,7 @@ pub(super) struct Params {
     threads: u32,
     x_offset: u32,
     dy_offset: u32,
-    fill: u32,
+    option: u32,
 }
 
 /// The shape that pooling gives an input `(N, H, W, C)`: `(N, OH, OW, C)`.
@@ -194,7 +194,7 @@ impl Geometry {
         gpu: &mut Stream,
         entry: &'static str,
         pixels: usize,
-        (divisor, fill): (Divisor, u32),
+        (divisor, option): (Divisor, u32),
         x: &[GpuView<'_>],
         y: &[&GpuBuffer],
     ) {
@@ -204,7 +204,7 @@ impl Geometry {
             kernel: Kernel { shader: &POOL2D, entry, constants: &self.constants(divisor, vec) },
             inputs: &x.iter().map(|x| x.buffer).collect::<Vec<_>>(),
             outputs: y,
-            params: bytemuck::bytes_of(&Params { threads, x_offset: x[0].offset(), dy_offset, fill }),
+            params: bytemuck::bytes_of(&Params { threads, x_offset: x[0].offset(), dy_offset, option }),
             workgroups: fold_workgroups(threads.into(), 64),
         });
     }

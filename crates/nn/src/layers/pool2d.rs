@@ -4,6 +4,7 @@ use tilegrad_core::ops::pool2d::pool2d_shape;
 use tilegrad_core::{Padding, Shape, ShapeError, Tensor, Window};
 
 use super::{Pair, expect_rank};
+use crate::activation::Activation;
 use crate::layer::{Context, Layer};
 
 fn window(size: [usize; 2]) -> Window {
@@ -70,6 +71,14 @@ impl Layer for MaxPool2d {
 
     fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
         x.max_pool2d(self.window)
+    }
+
+    fn absorbs(&self) -> Option<Activation> {
+        Some(Activation::Relu)
+    }
+
+    fn forward_after(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+        x.relu_max_pool2d(self.window)
     }
 }
 
