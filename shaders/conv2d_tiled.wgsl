@@ -8,17 +8,18 @@
 //
 // Each is a matrix product whose left matrix is gathered on the way: rows are pixels (forward, data) or kernel
 // positions (weights). The product is made in tiles as in matmul_tiled.wgsl: a workgroup makes TILE_M rows by TILE_N
-// columns in steps of TILE_K through workgroup memory. Bindings and parameters are conv2d_direct.wgsl's.
+// columns in steps of TILE_K through workgroup memory. Parameters are conv2d_direct.wgsl's.
 //
 // Header: TILE_M, TILE_N, TILE_K, THREAD_M, THREAD_N as in matmul_tiled.wgsl. H W C OH OW O KH KW SH SW DH DW PT PL
 // GROUPS, the geometry, baked because division by a constant is cheap. C_VEC 1 when CG is a multiple of 4 and O_VEC
-// 1 when OG is, and all offsets are. HAS_BIAS 0 or 1. ACT 0 none, 1 relu, 2 sigmoid, 3 tanh.
+// 1 when OG is, and all offsets are. HAS_BIAS 0 or 1. ACT 0 none, 1 relu, 2 sigmoid, 3 tanh: forward ends in it, and the
+// gradients multiply dy by its derivative as they load it.
 
 struct Params {
     batch: u32,        // images
     x_offset: u32,     // element where x, or dx, starts
     w_offset: u32,     // element where w, or dw, starts
-    bias_offset: u32,  // element where the bias starts
+    bias_offset: u32,  // element where the bias, or outputs, starts
     y_offset: u32,     // element where y, or dy, starts
     split: u32,        // pixels in one split of backward_weights, a multiple of TILE_K
     splits: u32,       // number of splits; each writes a dw of its own
@@ -30,9 +31,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;        // forward: (O)
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;     // forward: (N,OH,OW,O)
 @group(0) @binding(0) var<storage, read> dy_data: array<vec4<f32>>;     // data: (N,OH,OW,O)
-@group(0) @binding(2) var<storage, read_write> dx: array<vec4<f32>>;    // data: (N,H,W,C)
+@group(0) @binding(2) var<storage, read> outputs: array<vec4<f32>>;     // data, weights: y (N,OH,OW,O), if ACT is not 0
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;    // data: (N,H,W,C)
 @group(0) @binding(1) var<storage, read> dy_weights: array<vec4<f32>>;  // weights: (N,OH,OW,O)
-@group(0) @binding(2) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH*KW*CG + HAS_BIAS,O)
+@group(0) @binding(3) var<storage, read_write> dw: array<vec4<f32>>;    // weights: (splits,KH*KW*CG + HAS_BIAS,O)
 
 const THREADS_N: u32 = TILE_N / THREAD_N;              // threads side by side
 const THREADS: u32 = THREADS_N * (TILE_M / THREAD_M);
@@ -289,15 +291,27 @@ fn place_in_dy(pixel: Pixel, k: u32, group: u32) -> Place {
     return Place(select(p.y_offset, at, inside), inside);
 }
 
+// The derivative of the activation at four outputs, from a multiple of four of dy on, and at one.
+fn slope_quad_at(at: u32) -> vec4<f32> {
+    if ACT == 0u { return vec4<f32>(1.0); }
+    let v = outputs[(at - p.y_offset + p.bias_offset) >> 2u];
+    if ACT == 2u { return v * (1.0 - v); }
+    if ACT == 3u { return 1.0 - v * v; }
+    let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    return select(vec4<f32>(0.0), vec4<f32>(1.0), (v > vec4<f32>(0.0)) | nan);
+}
+
+fn slope_at(at: u32) -> f32 { return slope_quad_at(at)[(at - p.y_offset + p.bias_offset) & 3u]; }
+
 fn load_dy(pixel: Pixel, k: u32, group: u32) -> vec4<f32> {
     if O_VEC == 1u {
         let place = place_in_dy(pixel, k, group);
-        return select(vec4<f32>(0.0), dy_data[place.at >> 2u], place.inside);
+        return select(vec4<f32>(0.0), dy_data[place.at >> 2u] * slope_quad_at(place.at), place.inside);
     }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let place = place_in_dy(pixel, k + i, group);
-        v[i] = select(0.0, dy_data[place.at >> 2u][place.at & 3u], place.inside);
+        v[i] = select(0.0, dy_data[place.at >> 2u][place.at & 3u] * slope_at(place.at), place.inside);
     }
     return v;
 }
@@ -378,12 +392,13 @@ fn conv2d_backward_data(
 fn load_dy_row(pixel: u32, end: u32, column: u32, group: u32) -> vec4<f32> {
     let row = p.y_offset + min(pixel, end - 1u) * O + group * OG;
     if O_VEC == 1u {
-        return select(vec4<f32>(0.0), dy_weights[(row + min(column, OG - 4u)) >> 2u], column < OG && pixel < end);
+        let at = row + min(column, OG - 4u);
+        return select(vec4<f32>(0.0), dy_weights[at >> 2u] * slope_quad_at(at), column < OG && pixel < end);
     }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = row + min(column + i, OG - 1u);
-        v[i] = select(0.0, dy_weights[at >> 2u][at & 3u], column + i < OG && pixel < end);
+        v[i] = select(0.0, dy_weights[at >> 2u][at & 3u] * slope_at(at), column + i < OG && pixel < end);
     }
     return v;
 }

@@ -22,6 +22,9 @@ const SIZE: u32 = 64u;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;          // (picks, row)
 @group(0) @binding(2) var<storage, read_write> pixels: array<f32>;     // (picks, row)
 @group(0) @binding(2) var<storage, read_write> quads: array<vec4<f32>>; // (picks, row / 4)
+@group(0) @binding(2) var<storage, read> labels: array<u32>;            // (rows), from element `row` on
+@group(0) @binding(3) var<storage, read_write> batch: array<vec4<f32>>; // (picks, row / 4)
+@group(0) @binding(4) var<storage, read_write> batch_labels: array<u32>; // (picks)
 @group(0) @binding(0) var<storage, read> dy: array<f32>;               // (picks, row)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;         // (rows, row)
 @group(0) @binding(1) var<storage, read_write> hot: array<f32>;        // (picks, classes)
@@ -72,6 +75,15 @@ fn gather_bytes(
     y[word] = packed;
 }
 
+// Four pixels of image `pick`, from its word `word` on.
+fn four_pixels(pick: u32, word: u32) -> vec4<f32> {
+    if pick >= p.rows {
+        return vec4(bitcast<f32>(p.fill));
+    }
+    let bytes = x[p.x_offset / 4u + pick * WORDS + word];
+    return vec4<f32>(vec4(bytes, bytes >> 8u, bytes >> 16u, bytes >> 24u) & vec4(0xffu)) * p.scale;
+}
+
 // y = scale * x, of images whose pixels lie in whole words. A thread makes four pixels.
 @compute @workgroup_size(SIZE)
 fn gather_images(
@@ -83,13 +95,29 @@ fn gather_images(
     if i >= p.picks * WORDS {
         return;
     }
-    let pick = index[p.index_offset + i / WORDS];
-    var v = vec4(bitcast<f32>(p.fill));
-    if pick < p.rows {
-        let word = x[p.x_offset / 4u + pick * WORDS + i % WORDS];
-        v = vec4<f32>(vec4(word, word >> 8u, word >> 16u, word >> 24u) & vec4(0xffu)) * p.scale;
+    quads[i] = four_pixels(index[p.index_offset + i / WORDS], i % WORDS);
+}
+
+// The same, and with each image its label: one launch in place of two in every training step.
+@compute @workgroup_size(SIZE)
+fn gather_batch(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let i = (group.x + group.y * groups.x) * SIZE + local;
+    if i >= p.picks * WORDS {
+        return;
     }
-    quads[i] = v;
+    let pick = index[p.index_offset + i / WORDS];
+    batch[i] = four_pixels(pick, i % WORDS);
+    if i % WORDS == 0u {
+        var label = 0u;
+        if pick < p.rows {
+            label = labels[p.row + pick];
+        }
+        batch_labels[i / WORDS] = label;
+    }
 }
 
 // The same for images of any size. A thread makes one pixel.

@@ -14,7 +14,8 @@
 // Header: TILE_M, TILE_N, TILE_K (a multiple of 4). THREAD_M rows and THREAD_N columns a thread, THREAD_N 4 or 8;
 // all divide the tile. A_LOAD, B_LOAD (0: four values along k; 1: A along m, B along n; 2: single values, any
 // strides). C_VEC 1 when n and c_offset are multiples of 4. HAS_BIAS 0 or 1. ACT 0 none, 1 relu, 2 sigmoid, 3 tanh.
-// SUMS 0 or 1; 0 with HAS_BIAS or ACT.
+// SUMS 0 or 1; 0 with HAS_BIAS or ACT. A_MASK, B_MASK: 0, or the activation (as in ACT) whose derivative multiplies A or B:
+// a gradient passes it where it is loaded.
 
 struct Params {
     m: u32,          // rows of C
@@ -37,7 +38,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;       // [batches, m, k], any strides
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;       // [batches, k, n], any strides
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [n]
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;    // [n]; with A_MASK or B_MASK the activation's output, laid out as A or B
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>; // [splits, batches, m + SUMS, n]
 
 const THREADS_N: u32 = TILE_N / THREAD_N;              // threads side by side
@@ -104,14 +105,45 @@ fn a_quad(slot: u32) -> u32 { return select(slot % K_QUADS, slot / TILE_M, A_LOA
 fn b_row(slot: u32) -> u32 { return select(slot / N_QUADS, slot % TILE_K, B_LOAD == 0u); }
 fn b_quad(slot: u32) -> u32 { return select(slot % N_QUADS, slot / TILE_K, B_LOAD == 0u); }
 
+// The derivative of an activation from its output y.
+fn slope(act: u32, y: vec4<f32>) -> vec4<f32> {
+    if act == 2u { return y * (1.0 - y); }
+    if act == 3u { return 1.0 - y * y; }
+    let nan = (bitcast<vec4<u32>>(y) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    return select(vec4<f32>(0.0), vec4<f32>(1.0), (y > vec4<f32>(0.0)) | nan);
+}
+
+// Four values of A or B from a multiple of four on, and a single one.
+fn a_quad_at(at: u32) -> vec4<f32> {
+    if A_MASK == 0u { return a[at >> 2u]; }
+    return a[at >> 2u] * slope(A_MASK, bias[(at - p.a_offset + p.bias_offset) >> 2u]);
+}
+
+fn a_at(at: u32) -> f32 {
+    if A_MASK == 0u { return a[at >> 2u][at & 3u]; }
+    let y = at - p.a_offset + p.bias_offset;
+    return a[at >> 2u][at & 3u] * slope(A_MASK, bias[y >> 2u])[y & 3u];
+}
+
+fn b_quad_at(at: u32) -> vec4<f32> {
+    if B_MASK == 0u { return b[at >> 2u]; }
+    return b[at >> 2u] * slope(B_MASK, bias[(at - p.b_offset + p.bias_offset) >> 2u]);
+}
+
+fn b_at(at: u32) -> f32 {
+    if B_MASK == 0u { return b[at >> 2u][at & 3u]; }
+    let y = at - p.b_offset + p.bias_offset;
+    return b[at >> 2u][at & 3u] * slope(B_MASK, bias[y >> 2u])[y & 3u];
+}
+
 // Four values of A along k; zero outside.
 fn load_a(row: u32, k: u32, k_end: u32, base: u32) -> vec4<f32> {
     let start = base + min(row, p.m - 1u) * p.a_row;
-    if A_LOAD == 0u { return select(vec4<f32>(0.0), a[(start + min(k, k_end - 4u)) >> 2u], row < p.m && k < k_end); }
+    if A_LOAD == 0u { return select(vec4<f32>(0.0), a_quad_at(start + min(k, k_end - 4u)), row < p.m && k < k_end); }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = start + min(k + i, k_end - 1u) * p.a_col;
-        v[i] = select(0.0, a[at >> 2u][at & 3u], row < p.m && k + i < k_end);
+        v[i] = select(0.0, a_at(at), row < p.m && k + i < k_end);
     }
     return v;
 }
@@ -120,12 +152,12 @@ fn load_a(row: u32, k: u32, k_end: u32, base: u32) -> vec4<f32> {
 fn load_b(k: u32, k_end: u32, column: u32, base: u32) -> vec4<f32> {
     let start = base + min(k, k_end - 1u) * p.b_row;
     if B_LOAD == 1u {
-        return select(vec4<f32>(0.0), b[(start + min(column, p.n - 4u)) >> 2u], column < p.n && k < k_end);
+        return select(vec4<f32>(0.0), b_quad_at(start + min(column, p.n - 4u)), column < p.n && k < k_end);
     }
     var v: vec4<f32>;
     for (var i = 0u; i < 4u; i++) {
         let at = start + min(column + i, p.n - 1u) * p.b_col;
-        v[i] = select(0.0, b[at >> 2u][at & 3u], column + i < p.n && k < k_end);
+        v[i] = select(0.0, b_at(at), column + i < p.n && k < k_end);
     }
     return v;
 }

@@ -11,8 +11,8 @@ mod conv_special;
 mod half_products;
 mod onnx_runner;
 
-use common::{check, check_forward, random};
-use tilegrad::{Conv2dOptions, ConvTranspose2dOptions, Device, HalfProducts, Padding, Unary};
+use common::{check, check_forward, check_with, random};
+use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvTranspose2dOptions, Device, HalfProducts, Padding, Tensor, Unary};
 
 fn hardware_kernels() {
     if let Ok(device) = Device::gpu() {
@@ -29,6 +29,62 @@ fn convolutions() {
     let same = Conv2dOptions { padding: Padding::Same, ..Default::default() };
     let inputs = conv_cases::inputs([5, 28, 28, 4], [3, 3, 4, 8]);
     check("split over pixels", &inputs, |x| x[0].conv2d(&x[1], Some(&x[2]), &same));
+}
+
+/// The gradients of all inputs, as one vector that can be differentiated again.
+fn gradients(x: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> Tensor {
+    let leaves: Vec<Tensor> = x.iter().map(|x| if x.needs_grad() { x.clone() } else { x.requires_grad() }).collect();
+    let y = f(&leaves);
+    let found = y.mul(&y).sum().grad(&leaves.iter().collect::<Vec<_>>());
+    let flat: Vec<Tensor> = found.into_iter().flatten().map(|dx| dx.reshape([dx.len()])).collect();
+    Tensor::concat(&flat.iter().collect::<Vec<_>>(), 0)
+}
+
+// The kernels apply an activation's derivative to dy as they load it; the CPU makes a pass of it.
+#[test]
+fn activations_in_the_loads_of_backward() {
+    hardware_kernels();
+    for activation in [Unary::Relu, Unary::Sigmoid, Unary::Tanh] {
+        for (m, k, n) in [(5, 6, 7), (36, 40, 44)] {
+            let inputs = [random([m, k], 1, -1.0, 1.0), random([k, n], 2, -0.5, 0.5), random([n], 3, -0.5, 0.5)];
+            let linear = |x: &[Tensor]| x[0].linear(&x[1], Some(&x[2]), Some(activation));
+            check_with(&format!("linear {activation:?} {m}x{k}x{n}"), &inputs, 1e-3, linear);
+        }
+        let fused = Conv2dOptions { activation: Some(activation), stride: [1, 2], ..Default::default() };
+        for (c, o, groups, algorithm) in
+            [(8, 12, 1, ConvAlgorithm::Direct), (4, 6, 2, ConvAlgorithm::Direct), (4, 6, 2, ConvAlgorithm::Im2col)]
+        {
+            let options = Conv2dOptions { groups, algorithm, ..fused };
+            let inputs = conv_cases::inputs([2, 6, 7, c], [3, 3, c / groups, o]);
+            let conv = |x: &[Tensor]| x[0].conv2d(&x[1], Some(&x[2]), &options);
+            check_with(&format!("{activation:?} of {c} to {o}, {algorithm:?}"), &inputs, 1e-3, conv);
+        }
+    }
+    // The sum of dz alone.
+    let options = Conv2dOptions { activation: Some(Unary::Tanh), ..Default::default() };
+    let [x, w, bias] = conv_cases::inputs([2, 6, 7, 4], [3, 3, 4, 6]);
+    check_with("the bias alone", &[bias], 1e-3, |bias| {
+        let there = |x: &Tensor| x.to(bias[0].device()).expect("upload");
+        there(&x).conv2d(&there(&w), Some(&bias[0]), &options)
+    });
+}
+
+#[test]
+fn second_derivatives_of_activations_in_loads() {
+    hardware_kernels();
+    for activation in [Unary::Sigmoid, Unary::Tanh] {
+        let inputs = [random([4, 3], 1, -1.0, 1.0), random([3, 5], 2, -0.5, 0.5), random([5], 3, -0.5, 0.5)];
+        check_with(&format!("linear {activation:?}"), &inputs, 1e-3, |x| {
+            gradients(x, |x| x[0].linear(&x[1], Some(&x[2]), Some(activation)))
+        });
+        let options = Conv2dOptions { activation: Some(activation), ..Default::default() };
+        let inputs = conv_cases::inputs([1, 4, 4, 2], [3, 3, 2, 3]);
+        check_with(&format!("conv2d {activation:?}"), &inputs, 1e-3, |x| {
+            gradients(x, |x| x[0].conv2d(&x[1], Some(&x[2]), &options))
+        });
+    }
+    let inputs = [random([4, 3], 1, 0.5, 1.0), random([3, 5], 2, 0.1, 0.5)];
+    check_with("relu", &inputs, 1e-3, |x| gradients(x, |x| x[0].linear(&x[1], None, Some(Unary::Relu))));
 }
 
 #[test]

@@ -102,6 +102,13 @@ fn batches_of_images() {
                     }
                 }
             }
+            // With labels beside them, of which the last are part of a longer row.
+            let all: Vec<u32> = (0..9).map(|i| 100 + i).collect();
+            let labels = Tensor::new(&all, [9], &device).slice(&[2..9]);
+            let (again, y) = x.gather_batch(&labels, &index, 1.0 / 255.0);
+            let bits = |x: &Tensor| x.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(&again), bits(&batch), "{pixels} pixels on {device}");
+            assert_eq!(y.to_vec::<u32>().unwrap(), labels.gather_rows(&index).to_vec::<u32>().unwrap(), "on {device}");
             // A data set that is a part of another, as after a split.
             let part =
                 x.slice(&[3..7]).gather_images(&Tensor::new(&[2u32, 4], [2], &device), 2.0).to_vec::<f32>().unwrap();
@@ -132,6 +139,10 @@ fn mistakes_say_what_is_wrong() {
         "gather_rows: the index has 2 axes, expected 1\n  x: [4, 3]\n  index: [1, 2]"
     );
     assert_eq!(panic_message(|| x.gather_rows(&x.reshape([12]))), "gather_rows: the index is f32, expected u32");
+    assert_eq!(
+        panic_message(|| x.gather_batch(&Tensor::zeros([4], &d), &index, 1.0)),
+        "gather_batch: labels are f32, expected one u32 an image\n  images: [4, 3]\n  labels: [4]"
+    );
     assert_eq!(
         panic_message(|| x.gather_images(&index, 1.0)),
         "gather_images: images are f32, expected u8\n  help: use gather_rows"

@@ -115,7 +115,7 @@ fn a_training_step_on_the_cpu() {
     let product = find(ops, "matmul");
     assert_eq!(product.args["op"], "matmul (1,16,72)x(1,72,10)x(10)");
     assert!(product.args["GFLOP/s"].as_f64().unwrap() > 0.0 && product.args["GB/s"].as_f64().unwrap() > 0.0);
-    for name in ["conv2d", "max_pool2d", "cross_entropy_step", "pack", "adam_step"] {
+    for name in ["conv2d", "pack", "adam_step"] {
         find(ops, name);
     }
 }

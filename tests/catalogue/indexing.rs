@@ -51,6 +51,12 @@ pub fn rows() -> Vec<Row> {
             x[0].cast(DType::U8).gather_images(&labels(&x[0]), 1.0 / 255.0)
         })
         .constant(&["gather_images"]),
+        row("gather_batch", vec![random([4, 8], 65, 0.0, 255.0)], |x| {
+            let all = Tensor::new(&[3u32, 1, 4, 1], [4], x[0].device());
+            let (x, y) = x[0].cast(DType::U8).gather_batch(&all, &labels(&x[0]), 1.0 / 255.0);
+            Tensor::concat(&[&x, &y.cast(DType::F32).reshape([y.len(), 1])], 1)
+        })
+        .constant(&["gather_batch"]),
         row("scatter", two(), |x| scattered(x, ScatterMode::Replace)).step(1e-2).onnx(&["ScatterElements", "Scatter"]),
         row("scatter_add", two(), |x| scattered(x, ScatterMode::Add)).step(1e-2),
         row("scatter (mul)", two(), |x| scattered(x, ScatterMode::Mul)),

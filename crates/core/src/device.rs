@@ -167,6 +167,14 @@ impl Device {
         matches!(&self.0, Kind::Gpu(gpu) if gpu.is_software())
     }
 
+    /// Whether backward kernels of products and convolutions multiply `dy` by an activation's derivative as they load it, in
+    /// place of a pass over `dy` and `y` before them: with the kernels for hardware, where the pass costs the memory's time and
+    /// a second load almost none. For the CPU and in the kernels for software adapters loads are what costs, and each
+    /// element is loaded by many tiles.
+    pub(crate) fn derives_in_loads(&self) -> bool {
+        matches!(&self.0, Kind::Gpu(gpu) if !gpu.wants_software_kernels())
+    }
+
     /// Waits until everything asked for so far has run. On the CPU it has already.
     ///
     /// # Errors
@@ -212,7 +220,8 @@ impl Device {
 
     /// Sets how many bytes the tensors on this device may take in all, so that other programs have the rest; `None` takes
     /// the limit away. Past it a tensor is what it is without memory for it: an [`Error::OutOfMemory`] where it is read.
-    /// Buffers in use stay, and so do what the driver and an op's code on the CPU take besides.
+    /// Tensors in use stay. What the driver, an op's code on the CPU, and images that kernels on software adapters read take
+    /// besides is not counted.
     ///
     /// ```
     /// use tilegrad_core::{Device, Error, Tensor};

@@ -9,7 +9,7 @@ use crate::losses::Target;
 
 /// Examples and their true values on a device. Cloning is cheap and shares the data.
 ///
-/// A batch is one kernel for the images, which also turns bytes into numbers from 0 to 1, and one for the labels; no
+/// A batch of images with class numbers is one kernel, which also turns bytes into numbers from 0 to 1; any other is two. No
 /// example crosses the bus twice.
 #[derive(Clone, Debug)]
 pub struct DeviceDataset {
@@ -101,6 +101,9 @@ impl DeviceDataset {
 
     /// The examples and true values at these positions, `u32 (B)`: `f32 (B, ..)` and `u32 (B)` or `f32 (B, ..)`.
     pub fn batch(&self, index: &Tensor) -> (Tensor, Tensor) {
+        if (self.x.dtype(), self.y.dtype()) == (DType::U8, DType::U32) {
+            return self.x.gather_batch(&self.y, index, 1.0 / self.scale);
+        }
         (self.inputs(index), self.y.gather_rows(index))
     }
 

@@ -180,7 +180,7 @@ impl GpuInner {
             return owned(u64::MAX, None, Some(Error::OutOfMemory { device, what, wanted: bytes, live }));
         };
         Counters::add(&self.counters.buffers_created, 1);
-        Counters::add(&self.counters.reserved_bytes, class);
+        Counters::add(&self.counters.buffer_bytes, class);
         let id = {
             let mut pool = lock(&self.pool);
             pool.next_id += 1;
@@ -192,7 +192,7 @@ impl GpuInner {
     /// Frees the buffers that nobody uses.
     pub(crate) fn empty_pool(&self) {
         let freed = lock(&self.pool).clear();
-        self.counters.reserved_bytes.fetch_sub(freed, Relaxed);
+        self.counters.buffer_bytes.fetch_sub(freed, Relaxed);
     }
 
     /// A buffer that nobody owned.
@@ -203,7 +203,7 @@ impl GpuInner {
     }
 
     fn create(&self, size: u64) -> Option<wgpu::Buffer> {
-        if self.counters.reserved_bytes.load(Relaxed).saturating_add(size) > self.memory.limit() {
+        if self.counters.buffer_bytes.load(Relaxed).saturating_add(size) > self.memory.limit() {
             return None;
         }
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);

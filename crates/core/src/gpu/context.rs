@@ -366,7 +366,7 @@ impl Gpu {
     /// if they are past it; those in use stay.
     pub fn set_memory_limit(&self, bytes: Option<u64>) {
         self.0.memory.set_limit(bytes);
-        if self.stats().reserved_bytes > self.0.memory.limit() {
+        if self.0.counters.buffer_bytes.load(Relaxed) > self.0.memory.limit() {
             self.stream().release();
             self.0.empty_pool();
         }

@@ -78,7 +78,7 @@ impl Images {
         }
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
         let old = self.0.get(slot).map_or(0, Image::id);
-        Counters::add(&gpu.counters.reserved_bytes, (height - old) * ROW_BYTES);
+        Counters::add(&gpu.counters.image_bytes, (height - old) * ROW_BYTES);
         let image = Image { texture, view };
         match self.0.get_mut(slot) {
             Some(old) => *old = image,

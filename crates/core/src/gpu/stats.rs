@@ -20,7 +20,7 @@ pub struct GpuStats {
     pub live_bytes: u64,
     /// The most that `live_bytes` has been.
     pub peak_bytes: u64,
-    /// Bytes in all buffers of the device, those resting in the pool included.
+    /// Bytes in all buffers of the device, those resting in the pool included, and in images that kernels share.
     pub reserved_bytes: u64,
 }
 
@@ -34,7 +34,10 @@ pub(crate) struct Counters {
     pub(crate) submits: AtomicU64,
     pub(crate) live_bytes: AtomicU64,
     pub(crate) peak_bytes: AtomicU64,
-    pub(crate) reserved_bytes: AtomicU64,
+    /// Bytes in all buffers, which the limit of memory is about.
+    pub(crate) buffer_bytes: AtomicU64,
+    /// Bytes in images, which kernels share.
+    pub(crate) image_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -66,7 +69,7 @@ impl Counters {
             submits: self.submits.load(Relaxed),
             live_bytes: self.live_bytes.load(Relaxed),
             peak_bytes: self.peak_bytes.load(Relaxed),
-            reserved_bytes: self.reserved_bytes.load(Relaxed),
+            reserved_bytes: self.buffer_bytes.load(Relaxed) + self.image_bytes.load(Relaxed),
         }
     }
 }

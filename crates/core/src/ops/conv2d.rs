@@ -5,7 +5,10 @@
 //!
 //! Backward is two ops of their own, each linear in both of its inputs, so that their derivatives are convolutions again:
 //! `DataGradient` `dx` from `dz, w` and `WeightGradient` `dw`, perhaps with `dbias`, from `x, dz`, with `dz = dy * act'`.
+//! With an activation among their options they take `dy, w, y` and `x, dy, y`, and make `dz` themselves.
 //! What they calculate is in `conv2d_cpu.rs`, the GPU's kernels are in `conv2d_gpu.rs`.
+
+use std::borrow::Cow;
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::gemm::{check_epilogue, finish_tensor};
@@ -75,6 +78,19 @@ impl Geometry {
 #[derive(Debug)]
 struct Conv2d(Conv2dOptions);
 
+impl Conv2d {
+    /// The gradients where the operands are halves: `dz` is rounded too, but for the bias.
+    fn backward_of_halves(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
+        let dz = self.0.activation.map_or_else(|| dy.clone(), |f| f.derivative(&node.output(), dy));
+        let rounded = half::like(x, &dz);
+        let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &rounded, w));
+        let dw = node.needs(1).then(|| weight_gradient(*w.shape(), options, x, &rounded));
+        let dbias = (node.inputs() == 3 && node.needs(2)).then(|| dz.sum_axes(&[0, 1, 2], false));
+        [dx, dw, dbias].into_iter().take(node.inputs()).collect()
+    }
+}
+
 /// What the three ops share in how they run: everything but the activation.
 fn plain(options: &Conv2dOptions) -> Conv2dOptions {
     Conv2dOptions { activation: None, ..*options }
@@ -114,26 +130,29 @@ impl Op for Conv2d {
     }
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        let dz = match self.0.activation {
-            Some(activation) => activation.derivative(&node.output(), dy),
-            None => dy.clone(),
-        };
-        let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
-        let rounded = half::like(x, &dz);
-        let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &rounded, w));
-        let w = *w.shape();
-        let wants_bias = node.inputs() == 3 && node.needs(2);
-        // The sums are of the gradient as it was before it was rounded.
-        let together = wants_bias && node.needs(1) && rounded.dtype() == DType::F32;
-        let (dw, dbias) = match (node.needs(1), wants_bias) {
-            _ if together => {
-                let (dw, dbias) = parted(&apply(WeightGradient { w, options, bias: true }, &[x, &dz]), w);
+        let (x, w) = (node.input(0), node.input(1));
+        if x.dtype() == DType::F16 {
+            return self.backward_of_halves(node, dy);
+        }
+        // `dz`, and for kernels that make it from `dy` themselves that and `y`.
+        let activation = self.0.activation.filter(|_| dy.device().derives_in_loads());
+        let y = self.0.activation.map(|_| node.output());
+        let dz = || self.0.activation.zip(y.as_ref()).map_or_else(|| dy.clone(), |(f, y)| f.derivative(y, dy));
+        let (factor, y) = if activation.is_some() { (dy.clone(), y.as_ref()) } else { (dz(), None) };
+        let options = Conv2dOptions { activation, ..self.0 };
+        let weights = |bias| apply(WeightGradient { w: *w.shape(), options, bias }, &operands([x, &factor], y));
+        let data = DataGradient { name: "conv2d_data_gradient", x: *x.shape(), options };
+        let dx = node.needs(0).then(|| apply(data, &operands([&factor, w], y)));
+        let (dw, dbias) = match (node.needs(1), node.inputs() == 3 && node.needs(2)) {
+            (true, true) => {
+                let (dw, dbias) = parted(&weights(true), *w.shape());
                 (Some(dw), Some(dbias))
             }
-            (weights, bias) => (
-                weights.then(|| weight_gradient(w, options, x, &rounded)),
-                bias.then(|| dz.sum_axes(&[0, 1, 2], false)),
-            ),
+            (true, false) => (Some(weights(false)), None),
+            (false, wanted) => {
+                let dz = || if y.is_some() { dz() } else { factor.clone() };
+                (None, wanted.then(|| dz().sum_axes(&[0, 1, 2], false)))
+            }
         };
         [dx, dw, dbias].into_iter().take(node.inputs()).collect()
     }
@@ -141,6 +160,47 @@ impl Op for Conv2d {
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
         Geometry::new(x[0], x[1], &self.0).map(|g| g.cost()).unwrap_or_default()
     }
+}
+
+/// The operands of a gradient, and `y` if it makes `dz` itself.
+fn operands<'a>(two: [&'a Tensor; 2], y: Option<&'a Tensor>) -> Vec<&'a Tensor> {
+    two.into_iter().chain(y).collect()
+}
+
+/// `dz` where forward's output went through an activation, on the CPU: input `i` is `dy`, and the last one `y`.
+fn before_activation<'a>(options: &Conv2dOptions, x: &[CpuView<'a>], i: usize) -> Cow<'a, [f32]> {
+    match options.activation {
+        Some(f) => f.derivative_of_slices(x[2].slice(), x[i].slice()).into(),
+        None => x[i].slice().into(),
+    }
+}
+
+/// The same on the tape.
+fn dz(options: &Conv2dOptions, node: &Node, i: usize) -> Tensor {
+    match options.activation {
+        Some(f) => f.derivative(node.input(2), node.input(i)),
+        None => node.input(i).clone(),
+    }
+}
+
+/// Puts the gradient of `dz` among those of a gradient's inputs, of which number `i` is `dz` or `dy`.
+fn gradients(
+    options: &Conv2dOptions,
+    node: &Node,
+    i: usize,
+    other: Option<Tensor>,
+    of_dz: impl FnOnce() -> Tensor,
+) -> Vec<Option<Tensor>> {
+    let (of_dz, of_y) = match options.activation {
+        Some(f) => {
+            let [of_y, of_dy] = f.derivative_backward(node.input(2), node.input(i), &of_dz());
+            (of_dy, Some(of_y))
+        }
+        None => (node.needs(i).then(of_dz), None),
+    };
+    let mut all = if i == 0 { vec![of_dz, other] } else { vec![other, of_dz] };
+    all.extend(of_y);
+    all
 }
 
 /// The gradient of the images: inputs `dz` (the output's shape) and `w`, output `dx`. It is the convolution of `dz`, spread
@@ -181,7 +241,8 @@ impl Op for DataGradient {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        cpu::data_gradient(&self.geometry(x[1].shape()), x[0].slice(), x[1].slice(), y[0].slice());
+        let dz = before_activation(&self.options, x, 0);
+        cpu::data_gradient(&self.geometry(x[1].shape()), &dz, x[1].slice(), y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -193,12 +254,10 @@ impl Op for DataGradient {
     }
 
     fn backward(&self, node: &Node, ddx: &Tensor) -> Vec<Option<Tensor>> {
-        let (dz, w, options) = (node.input(0), node.input(1), self.options);
+        let (w, options) = (node.input(1), plain(&self.options));
         let ddx = &half::like(w, ddx);
-        vec![
-            node.needs(0).then(|| apply(Conv2d(options), &[ddx, w])),
-            node.needs(1).then(|| weight_gradient(*w.shape(), options, ddx, dz)),
-        ]
+        let of_w = node.needs(1).then(|| weight_gradient(*w.shape(), options, ddx, &dz(&self.options, node, 0)));
+        gradients(&self.options, node, 0, of_w, || apply(Conv2d(options), &[ddx, w]))
     }
 
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {
@@ -253,7 +312,8 @@ impl Op for WeightGradient {
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let g = self.geometry(x[0].shape());
-        cpu::weight_gradient(&g, self.bias, x[0].slice(), x[1].slice(), y[0].slice());
+        let dz = before_activation(&self.options, x, 1);
+        cpu::weight_gradient(&g, self.bias, x[0].slice(), &dz, y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -265,19 +325,18 @@ impl Op for WeightGradient {
     }
 
     fn backward(&self, node: &Node, ddw: &Tensor) -> Vec<Option<Tensor>> {
-        let (x, dz, options) = (node.input(0), node.input(1), self.options);
-        if !self.bias {
-            let ddw = &half::like(x, ddw);
-            return vec![
-                node.needs(0).then(|| data_gradient(*x.shape(), options, dz, ddw)),
-                node.needs(1).then(|| apply(Conv2d(options), &[x, ddw])),
-            ];
-        }
-        let (ddw, ddbias) = parted(ddw, self.w);
-        vec![
-            node.needs(0).then(|| data_gradient(*x.shape(), options, dz, &ddw)),
-            node.needs(1).then(|| apply(Conv2d(options), &[x, &ddw, &ddbias])),
-        ]
+        let (x, options) = (node.input(0), plain(&self.options));
+        let ddw = &half::like(x, ddw);
+        let (ddw, ddbias) = match self.bias {
+            true => Some(parted(ddw, self.w)).unzip(),
+            false => (Some(ddw.clone()), None),
+        };
+        let ddw = ddw.expect("weights have a gradient");
+        let of_x = node.needs(0).then(|| data_gradient(*x.shape(), options, &dz(&self.options, node, 1), &ddw));
+        gradients(&self.options, node, 1, of_x, || {
+            let inputs: Vec<&Tensor> = [x, &ddw].into_iter().chain(&ddbias).collect();
+            apply(Conv2d(options), &inputs)
+        })
     }
 
     fn cost(&self, x: &[&Shape], _: &Shape) -> Cost {

@@ -104,19 +104,12 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
         let (pixels, width) = (chunk.pixels(g), g.o / g.groups);
         // A group's outputs are a part of each pixel: they are made on their own and copied into place.
         let own = (g.groups > 1).then(|| gpu.alloc((4 * pixels * width) as u64, "outputs of a group"));
-        let product = Product {
-            size: [pixels, width, g.depth()],
-            batches: 1,
-            a: matrix(&columns, 0, g.depth(), 1),
-            b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1),
-            bias: x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width })),
-            activation: options.activation,
-            column_sums: false,
-            c: own.as_ref().unwrap_or(y.buffer),
-            c_offset: if own.is_some() { 0 } else { chunk.y_start(g) },
-            half: x[0].dtype == DType::F16,
-        };
-        gemm::launch(gpu, &product);
+        let a = matrix(&columns, 0, g.depth(), 1);
+        let b = matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1);
+        let bias = x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width }));
+        let start = if own.is_some() { 0 } else { chunk.y_start(g) };
+        let product = Product::new([pixels, width, g.depth()], a, b, own.as_ref().unwrap_or(y.buffer), start);
+        gemm::launch(gpu, &Product { bias, activation: options.activation, half: x[0].dtype == DType::F16, ..product });
         if let Some(own) = &own {
             copy_matrix(gpu, own, y, [pixels, width], chunk.y_start(g), g.o);
         }
@@ -127,19 +120,10 @@ pub(super) fn data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], d
     for chunk in chunks(g) {
         let columns = chunk.alloc_columns(gpu, g);
         let width = g.o / g.groups;
-        let product = Product {
-            size: [chunk.pixels(g), g.depth(), width],
-            batches: 1,
-            a: matrix(x[0].buffer, x[0].layout.offset + chunk.y_start(g), g.o, 1),
-            b: matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o),
-            bias: None,
-            activation: None,
-            column_sums: false,
-            c: &columns,
-            c_offset: 0,
-            half: x[0].dtype == DType::F16,
-        };
-        gemm::launch(gpu, &product);
+        let dz = matrix(x[0].buffer, x[0].layout.offset + chunk.y_start(g), g.o, 1);
+        let w = matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o);
+        let product = Product::new([chunk.pixels(g), g.depth(), width], dz, w, &columns, 0);
+        gemm::launch(gpu, &Product { half: x[0].dtype == DType::F16, ..product });
         // A thread goes through the kernel's positions for each of four values.
         super::check_rounds("conv2d_data_gradient", gpu.gpu().is_software(), 4 * g.h.size * (g.w.size + 1));
         chunk.launch(gpu, g, "im2col_backward", &columns, dx.buffer, 0);
@@ -155,19 +139,11 @@ pub(super) fn weight_gradient(gpu: &mut Stream, g: &Geometry, bias: bool, x: &[G
         let partials = gpu.alloc((4 * per_group * rows * width) as u64, "partial weight gradients");
         for (i, chunk) in group.iter().enumerate() {
             let columns = chunk.columns(gpu, g, &x[0]);
-            let product = Product {
-                size: [g.depth(), width, chunk.pixels(g)],
-                batches: 1,
-                a: matrix(&columns, 0, 1, g.depth()),
-                b: matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1),
-                bias: None,
-                activation: None,
-                column_sums: bias,
-                c: &partials,
-                c_offset: i * rows * width,
-                half: x[0].dtype == DType::F16,
-            };
-            gemm::launch(gpu, &product);
+            let size = [g.depth(), width, chunk.pixels(g)];
+            let turned = matrix(&columns, 0, 1, g.depth());
+            let dz = matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1);
+            let product = Product::new(size, turned, dz, &partials, i * rows * width);
+            gemm::launch(gpu, &Product { column_sums: bias, half: x[0].dtype == DType::F16, ..product });
         }
         let own = gpu.alloc((4 * rows * width) as u64, "weight gradients of a group");
         gemm::add_partials(gpu, &partials, [1, rows, width, per_group], (None, None), &own, 0);

@@ -11,6 +11,7 @@ use super::{KernelInfo, OpInfo, conv2d_columns as columns};
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
 use crate::op::GpuView;
+use crate::shape::Layout;
 
 const ENTRIES: &[&str] = &["conv2d_forward", "conv2d_backward_data", "conv2d_backward_weights"];
 
@@ -219,7 +220,23 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
     direct(gpu, g, &tile, shader, &d);
 }
 
-/// `dx` from `dz` and `w`.
+/// `dz` where no kernel makes it: those for software adapters and im2col don't.
+fn made_dz(
+    gpu: &mut Stream,
+    options: &Conv2dOptions,
+    im2col: bool,
+    y: Option<&GpuView<'_>>,
+    dy: &GpuView<'_>,
+) -> Option<GpuBuffer> {
+    let (activation, y) = options.activation.zip(y)?;
+    (im2col || gpu.wants_software_kernels()).then(|| activation.derivative_on_gpu(gpu, y, dy))
+}
+
+fn dense<'a>(buffer: &'a GpuBuffer, like: &GpuView<'_>) -> GpuView<'a> {
+    GpuView { buffer, layout: Layout::contiguous(*like.shape()), dtype: like.dtype }
+}
+
+/// `dx` from `dz` and `w`, or from `dy`, `w` and `y` if the options have an activation.
 pub(super) fn data_gradient(
     gpu: &mut Stream,
     g: &Geometry,
@@ -231,25 +248,30 @@ pub(super) fn data_gradient(
     if is_empty_sum(gpu, dx, if g.pixels() == 0 { 0 } else { depth }) {
         return;
     }
-    if by_columns(options, x) || too_deep(gpu, depth) {
+    let im2col = by_columns(options, x) || too_deep(gpu, depth);
+    if let Some(dz) = made_dz(gpu, options, im2col, x.get(2), &x[0]) {
+        return data_gradient(gpu, g, &Conv2dOptions { activation: None, ..*options }, &[dense(&dz, &x[0]), x[1]], dx);
+    }
+    if im2col {
         return columns::data_gradient(gpu, g, x, dx);
     }
     let size = [g.batch * g.h.input * g.w.input, g.c / g.groups, depth];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
-    let parts = [Part::of(&x[0]), Part::of(&x[1])];
+    let (buffers, parts) = gradient_inputs(x, &tile);
     let params = Params {
         batch: g.batch as u32,
         y_offset: parts[0].start(shader),
         w_offset: parts[1].start(shader),
+        bias_offset: parts.get(2).map_or(0, |y| y.start(shader)),
         splits: 1,
         ..Params::zeroed()
     };
     let d = Direct {
         entry: "conv2d_backward_data",
         size,
-        aligned: [&[], &[params.y_offset, params.w_offset]],
-        epilogue: [0, 0],
-        inputs: &[x[0].buffer, x[1].buffer],
+        aligned: [&[], &[params.y_offset, params.w_offset, params.bias_offset]],
+        epilogue: [0, gemm::act_constant(options.activation)],
+        inputs: &buffers,
         parts: &parts,
         output: dx.buffer,
         params,
@@ -257,8 +279,18 @@ pub(super) fn data_gradient(
     direct(gpu, g, &tile, shader, &d);
 }
 
-/// `dw` from `x` and `dz`: the batch's pixels in splits, whose results a second kernel adds up. With `bias` there is one more
-/// row, the sums of `dz`.
+/// Buffers and parts of a gradient's inputs. The kernels for hardware have a third one, `y` if there is an activation and else
+/// anything.
+fn gradient_inputs<'a>(x: &[GpuView<'a>], tile: &Tile) -> (Vec<&'a GpuBuffer>, Vec<Part>) {
+    let mut inputs: Vec<_> = x.iter().map(|x| (x.buffer, Part::of(x))).collect();
+    if !tile.is_software() && x.len() == 2 {
+        inputs.push((x[0].buffer, Part::NONE));
+    }
+    inputs.into_iter().unzip()
+}
+
+/// `dw` from `x` and `dz`, or from `x`, `dy` and `y` if the options have an activation: the batch's pixels in splits, whose
+/// results a second kernel adds up. With `bias` there is one more row, the sums of `dz`.
 pub(super) fn weight_gradient(
     gpu: &mut Stream,
     g: &Geometry,
@@ -270,7 +302,12 @@ pub(super) fn weight_gradient(
     if is_empty_sum(gpu, dw, g.pixels()) {
         return;
     }
-    if by_columns(options, x) {
+    let im2col = by_columns(options, x);
+    if let Some(dz) = made_dz(gpu, options, im2col, x.get(2), &x[1]) {
+        let options = Conv2dOptions { activation: None, ..*options };
+        return weight_gradient(gpu, g, &options, bias, &[x[0], dense(&dz, &x[1])], dw);
+    }
+    if im2col {
         return columns::weight_gradient(gpu, g, bias, x, dw);
     }
     let size = [g.depth(), g.o / g.groups, g.pixels()];
@@ -278,11 +315,12 @@ pub(super) fn weight_gradient(
     let tiles = tile.count(size[0], size[1]) * g.groups;
     // Windows overlap: a step over the pixels reads each channel about once a stride, not once a kernel position.
     let (splits, split) = tile.split(gpu, tiles, g.pixels(), g.c + g.o);
-    let parts = [Part::of(&x[0]), Part::of(&x[1])];
+    let (buffers, parts) = gradient_inputs(x, &tile);
     let params = Params {
         batch: g.batch as u32,
         x_offset: parts[0].start(shader),
         y_offset: parts[1].start(shader),
+        bias_offset: parts.get(2).map_or(0, |y| y.start(shader)),
         split: split as u32,
         splits: splits as u32,
         ..Params::zeroed()
@@ -292,9 +330,9 @@ pub(super) fn weight_gradient(
     let d = Direct {
         entry: "conv2d_backward_weights",
         size,
-        aligned: [&[params.x_offset], &[params.y_offset]],
-        epilogue: [u32::from(bias), 0],
-        inputs: &[x[0].buffer, x[1].buffer],
+        aligned: [&[params.x_offset], &[params.y_offset, params.bias_offset]],
+        epilogue: [u32::from(bias), gemm::act_constant(options.activation)],
+        inputs: &buffers,
         parts: &parts,
         output: partials.as_ref().unwrap_or(dw.buffer),
         params,

@@ -12,13 +12,13 @@ use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, apply_all};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
 
 pub(super) static INFO: OpInfo = OpInfo {
-    names: &["gather_rows", "gather_images", "one_hot"],
+    names: &["gather_rows", "gather_images", "gather_batch", "one_hot"],
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &GATHER,
@@ -27,6 +27,7 @@ pub(super) static INFO: OpInfo = OpInfo {
             "gather_bytes",
             "gather_images",
             "gather_images_bytes",
+            "gather_batch",
             "gather_rows_backward",
             "one_hot",
         ],
@@ -55,12 +56,12 @@ fn launch(
     params: Params,
     threads: u32,
     x: &[GpuView<'_>],
-    y: &GpuView<'_>,
+    y: &[&GpuView<'_>],
 ) {
     gpu.dispatch(Dispatch {
         kernel: Kernel { shader: &GATHER, entry, constants: &[("WORDS", words)] },
         inputs: &x.iter().map(|x| x.buffer).collect::<Vec<_>>(),
-        outputs: &[y.buffer],
+        outputs: &y.iter().map(|y| y.buffer).collect::<Vec<_>>(),
         params: bytemuck::bytes_of(&params),
         workgroups: fold_workgroups(threads.into(), 64),
     });
@@ -135,16 +136,16 @@ impl Op for GatherRows {
             ..Params::default()
         };
         if x[0].dtype.size() == 4 {
-            return launch(gpu, "gather_words", 1, params, params.len, x, &y[0]);
+            return launch(gpu, "gather_words", 1, params, params.len, x, &[&y[0]]);
         }
         if [params.row, params.x_offset].iter().all(|v| v.is_multiple_of(4)) {
             // Rows of whole words: four bytes at a time.
             let by_words = |v: u32| v / 4;
             let Params { len, row, x_offset, .. } = params;
             let params = Params { len: by_words(len), row: by_words(row), x_offset: by_words(x_offset), ..params };
-            return launch(gpu, "gather_words", 1, params, params.len, x, &y[0]);
+            return launch(gpu, "gather_words", 1, params, params.len, x, &[&y[0]]);
         }
-        launch(gpu, "gather_bytes", 1, params, params.len.div_ceil(4), x, &y[0]);
+        launch(gpu, "gather_bytes", 1, params, params.len.div_ceil(4), x, &[&y[0]]);
     }
 
     fn saves(&self) -> Saves {
@@ -205,7 +206,7 @@ impl Op for GatherRowsBackward {
                 fill: u32::from(first > 0),
                 ..Params::default()
             };
-            launch(gpu, "gather_rows_backward", 1, params, params.len, x, &dx[0]);
+            launch(gpu, "gather_rows_backward", 1, params, params.len, x, &[&dx[0]]);
         }
     }
 
@@ -222,6 +223,21 @@ impl Op for GatherRowsBackward {
 #[derive(Debug)]
 struct GatherImages {
     scale: f32,
+}
+
+impl GatherImages {
+    fn params(&self, x: &[GpuView<'_>], y: &GpuView<'_>) -> Params {
+        Params {
+            len: y.len(),
+            row: row_len(x[0].shape()) as u32,
+            rows: x[0].shape()[0] as u32,
+            picks: x[1].len(),
+            x_offset: x[0].offset(),
+            index_offset: x[1].offset(),
+            fill: f32::NAN.to_bits(),
+            scale: self.scale,
+        }
+    }
 }
 
 impl Op for GatherImages {
@@ -253,20 +269,11 @@ impl Op for GatherImages {
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
-        let params = Params {
-            len: y[0].len(),
-            row: row_len(x[0].shape()) as u32,
-            rows: x[0].shape()[0] as u32,
-            picks: x[1].len(),
-            x_offset: x[0].offset(),
-            index_offset: x[1].offset(),
-            fill: f32::NAN.to_bits(),
-            scale: self.scale,
-        };
+        let params = self.params(x, &y[0]);
         if [params.row, params.x_offset].iter().all(|v| v.is_multiple_of(4)) {
-            launch(gpu, "gather_images", params.row / 4, params, params.len / 4, x, &y[0]);
+            launch(gpu, "gather_images", params.row / 4, params, params.len / 4, x, &[&y[0]]);
         } else {
-            launch(gpu, "gather_images_bytes", 1, params, params.len, x, &y[0]);
+            launch(gpu, "gather_images_bytes", 1, params, params.len, x, &[&y[0]]);
         }
     }
 
@@ -280,6 +287,53 @@ impl Op for GatherImages {
 
     fn cost(&self, _: &[&Shape], y: &Shape) -> Cost {
         Cost { flops: y.len() as u64, bytes: 5 * y.len() as u64 }
+    }
+}
+
+/// [`GatherImages`] of images in whole words, and the labels `u32` of the same picks: inputs `x`, `index`, `labels`.
+#[derive(Debug)]
+struct GatherBatch(GatherImages);
+
+impl Op for GatherBatch {
+    fn name(&self) -> &'static str {
+        "gather_batch"
+    }
+
+    fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
+        self.0.infer(x)
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        self.0.dtype(x)
+    }
+
+    fn aux(&self, x: &[&Shape]) -> Vec<(Shape, DType)> {
+        vec![(*x[1], DType::U32)]
+    }
+
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        self.0.cpu(x, y);
+        GatherRows::copy(&x[2], x[1].slice::<u32>(), &mut y[1], 0u32);
+    }
+
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
+        let params = self.0.params(x, &y[0]);
+        let words = params.row / 4;
+        // Where an image has pixels in words, its length is a constant: the place tells where the labels begin.
+        let params = Params { row: x[2].offset(), ..params };
+        launch(gpu, "gather_batch", words, params, params.len / 4, x, &[&y[0], &y[1]]);
+    }
+
+    fn differentiable(&self) -> bool {
+        false
+    }
+
+    fn backward(&self, _: &Node, _: &Tensor) -> Vec<Option<Tensor>> {
+        Vec::new()
+    }
+
+    fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {
+        self.0.cost(x, y)
     }
 }
 
@@ -319,7 +373,7 @@ impl Op for OneHot {
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
         let (len, row, x_offset) = (y[0].len(), self.classes as u32, x[0].offset());
-        launch(gpu, "one_hot", 1, Params { len, row, x_offset, ..Params::default() }, len, x, &y[0]);
+        launch(gpu, "one_hot", 1, Params { len, row, x_offset, ..Params::default() }, len, x, &[&y[0]]);
     }
 
     fn differentiable(&self) -> bool {
@@ -366,6 +420,36 @@ impl Tensor {
     #[track_caller]
     pub fn gather_images(&self, index: &Tensor, scale: f32) -> Tensor {
         apply(GatherImages { scale }, &[self, index])
+    }
+
+    /// [`Tensor::gather_images`], and the labels of the same examples: `u32 (n)` of labels `u32 (N)`. On a GPU one launch makes
+    /// both if an image has a multiple of four bytes. An index past the last image gives label 0.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// let d = Device::cpu();
+    /// let (images, labels) = (Tensor::new(&[0u8, 255, 51, 102], [2, 2], &d), Tensor::new(&[7u32, 9], [2], &d));
+    /// let (x, y) = images.gather_batch(&labels, &Tensor::new(&[1u32], [1], &d), 0.5);
+    /// assert_eq!((x.to_vec::<f32>().unwrap(), y.to_vec::<u32>().unwrap()), (vec![25.5, 51.0], vec![9]));
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Tensor::gather_images`]; and when there is not one label an image, of type `u32`.
+    #[track_caller]
+    pub fn gather_batch(&self, labels: &Tensor, index: &Tensor, scale: f32) -> (Tensor, Tensor) {
+        if labels.rank() != 1 || labels.shape().first() != self.shape().first() || labels.dtype() != DType::U32 {
+            let error = ShapeError::new(format!("labels are {}, expected one u32 an image", labels.dtype()));
+            panic!("{}", error.operand("images", self.shape()).operand("labels", labels.shape()).of("gather_batch"));
+        }
+        let in_words = self.rank() > 0
+            && row_len(self.shape()).is_multiple_of(4)
+            && row_len(self.shape()) > 0
+            && self.layout().offset.is_multiple_of(4);
+        if !in_words {
+            return (self.gather_images(index, scale), labels.gather_rows(index));
+        }
+        let (x, mut y) = apply_all(GatherBatch(GatherImages { scale }), &[self, index, labels]);
+        (x, y.remove(0))
     }
 
     /// Labels of type `u32` as rows of `classes` numbers: 1 at the label, else 0. A label that is no class gives zeros.

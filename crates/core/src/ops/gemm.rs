@@ -49,6 +49,16 @@ pub(super) struct Operand<'a> {
     pub(super) batch: usize,
 }
 
+/// An activation's derivative at its output `y`, which multiplies one operand as the kernel loads it. `y` lies as that operand
+/// does, from its own first element on. Kernels for hardware only, and without a bias.
+#[derive(Clone, Copy)]
+pub(super) struct Mask<'a> {
+    /// 0 for `a`, 1 for `b`.
+    pub(super) operand: usize,
+    pub(super) activation: Unary,
+    pub(super) y: (&'a GpuBuffer, Part),
+}
+
 /// `c (batches, m, n) = act(a b + bias)`, with `c` dense from `c_offset` on; with `column_sums` `c (batches, m + 1, n)`, each
 /// matrix followed by the sums of b's columns, a row of ones on the left.
 #[derive(Clone, Copy)]
@@ -59,6 +69,7 @@ pub(super) struct Product<'a> {
     pub(super) b: Operand<'a>,
     pub(super) bias: Option<(&'a GpuBuffer, Part)>,
     pub(super) activation: Option<Unary>,
+    pub(super) mask: Option<Mask<'a>>,
     pub(super) column_sums: bool,
     pub(super) c: &'a GpuBuffer,
     pub(super) c_offset: usize,
@@ -67,13 +78,38 @@ pub(super) struct Product<'a> {
     pub(super) half: bool,
 }
 
+impl<'a> Product<'a> {
+    /// One product of this size, and nothing else.
+    pub(super) fn new(
+        size: [usize; 3],
+        a: Operand<'a>,
+        b: Operand<'a>,
+        c: &'a GpuBuffer,
+        c_offset: usize,
+    ) -> Product<'a> {
+        Product {
+            size,
+            batches: 1,
+            a,
+            b,
+            bias: None,
+            activation: None,
+            mask: None,
+            column_sums: false,
+            c,
+            c_offset,
+            half: false,
+        }
+    }
+}
+
 /// How a kernel reads an operand: four values along the summed axis, four along the other, or one by one.
 const ALONG_SUM: u32 = 0;
 const ACROSS: u32 = 1;
 const SINGLE: u32 = 2;
 
-fn load(x: &Operand<'_>, sum_stride: usize, sum: usize, other_stride: usize, other: usize) -> u32 {
-    let aligned = [x.offset, x.batch].iter().all(|v| v.is_multiple_of(4));
+fn load(x: &Operand<'_>, mask: usize, sum_stride: usize, sum: usize, other_stride: usize, other: usize) -> u32 {
+    let aligned = [x.offset, x.batch, mask].iter().all(|v| v.is_multiple_of(4));
     let fours = |neighbour: usize, length: usize, far: usize| {
         aligned && neighbour == 1 && length.is_multiple_of(4) && far.is_multiple_of(4)
     };
@@ -134,9 +170,14 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     let (splits, k_split) = tile.split(gpu, tiles, k, m + n);
     // Small products on a software adapter share one pipeline: compiling another takes longer than they ever run.
     let tiny = tile.is_software() && m * n * k * p.batches < 1_000_000;
-    let loads =
-        if tiny { [SINGLE; 2] } else { [load(&p.a, p.a.col, k, p.a.row, m), load(&p.b, p.b.row, k, p.b.col, n)] };
-    let parts = [p.a.part(p.batches, m, k), p.b.part(p.batches, k, n), p.bias.map_or(Part::NONE, |(_, part)| part)];
+    let mask = p.mask.map_or(0, |mask| mask.y.1.offset);
+    let loads = match tiny {
+        true => [SINGLE; 2],
+        false => [load(&p.a, mask, p.a.col, k, p.a.row, m), load(&p.b, mask, p.b.row, k, p.b.col, n)],
+    };
+    assert!(p.mask.is_none() || !(tile.is_software() || p.bias.is_some()), "no kernel takes such a mask");
+    let third = p.bias.or(p.mask.map(|mask| mask.y));
+    let parts = [p.a.part(p.batches, m, k), p.b.part(p.batches, k, n), third.map_or(Part::NONE, |(_, part)| part)];
     let params = Params {
         m: m as u32,
         n: n as u32,
@@ -157,10 +198,11 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     };
     let rows = m + usize::from(p.column_sums);
     let partials = (splits > 1).then(|| gpu.alloc((splits * p.batches * rows * n * 4) as u64, "partial products"));
-    // Without a bias its binding gets any buffer; the kernel doesn't look.
-    let bias = p.bias.map_or(p.b.buffer, |(buffer, _)| buffer);
+    // A binding that the kernel doesn't look at gets any buffer.
+    let third = third.map_or(p.b.buffer, |(buffer, _)| buffer);
     let c_vec = |offset: usize| u32::from(!tiny && n.is_multiple_of(4) && offset.is_multiple_of(4));
     let sums = u32::from(p.column_sums);
+    let masks = [0, 1].map(|i| act_constant(p.mask.filter(|mask| mask.operand == i).map(|mask| mask.activation)));
     let first = match &partials {
         None => [c_vec(p.c_offset), u32::from(p.bias.is_some()), act_constant(p.activation), sums],
         Some(_) => [c_vec(0), 0, 0, sums],
@@ -169,8 +211,8 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     gpu.dispatch_parts(
         &parts,
         Dispatch {
-            kernel: Kernel { shader, entry: "matmul_forward", constants: &constants(tile, loads, first) },
-            inputs: &[p.a.buffer, p.b.buffer, bias],
+            kernel: Kernel { shader, entry: "matmul_forward", constants: &constants(tile, loads, masks, first) },
+            inputs: &[p.a.buffer, p.b.buffer, third],
             outputs: &[partials.as_ref().unwrap_or(p.c)],
             params: bytemuck::bytes_of(&Params {
                 c_offset: if partials.is_some() { 0 } else { params.c_offset },
@@ -212,7 +254,11 @@ pub(super) fn add_partials(
     gpu.dispatch_parts(
         &parts,
         Dispatch {
-            kernel: Kernel { shader, entry: "matmul_reduce_partials", constants: &constants(tile, [SINGLE; 2], flags) },
+            kernel: Kernel {
+                shader,
+                entry: "matmul_reduce_partials",
+                constants: &constants(tile, [SINGLE; 2], [0; 2], flags),
+            },
             inputs: &[partials, second, second],
             outputs: &[c],
             params: bytemuck::bytes_of(&params),
@@ -221,22 +267,28 @@ pub(super) fn add_partials(
     );
 }
 
-fn constants(tile: Tile, [a, b]: [u32; 2], [vec, bias, act, sums]: [u32; 4]) -> Vec<(&'static str, u32)> {
-    let loads = [("A_LOAD", a), ("B_LOAD", b)];
+fn constants(
+    tile: Tile,
+    [a, b]: [u32; 2],
+    masks: [u32; 2],
+    [vec, bias, act, sums]: [u32; 4],
+) -> Vec<(&'static str, u32)> {
+    let operands = [("A_LOAD", a), ("B_LOAD", b), ("A_MASK", masks[0]), ("B_MASK", masks[1])];
     let flags = [("C_VEC", vec), ("HAS_BIAS", bias), ("ACT", act), ("SUMS", sums)];
-    tile.constants.iter().copied().chain(loads).chain(flags).collect()
+    tile.constants.iter().copied().chain(operands).chain(flags).collect()
 }
 
 /// Headers that cover every tile, every way to load, and every epilogue.
 pub(super) fn headers(tiles: &[Tile]) -> Vec<Vec<(&'static str, u32)>> {
     let kinds = [
-        ([ALONG_SUM, ACROSS], [1, 0, 0, 0]),
-        ([ACROSS, ALONG_SUM], [1, 1, 1, 0]),
-        ([SINGLE, SINGLE], [0, 1, 2, 1]),
-        ([ALONG_SUM, ALONG_SUM], [1, 0, 3, 0]),
-        ([ACROSS, ACROSS], [0, 0, 0, 1]),
+        ([ALONG_SUM, ACROSS], [2, 0], [1, 0, 0, 0]),
+        ([ACROSS, ALONG_SUM], [0, 0], [1, 1, 1, 0]),
+        ([SINGLE, SINGLE], [0, 0], [0, 1, 2, 1]),
+        ([ALONG_SUM, ALONG_SUM], [0, 0], [1, 0, 3, 0]),
+        ([ACROSS, ACROSS], [0, 1], [0, 0, 0, 1]),
+        ([SINGLE, SINGLE], [0, 3], [0, 0, 0, 1]),
     ];
-    tiles.iter().flat_map(|tile| kinds.map(|(loads, flags)| constants(*tile, loads, flags))).collect()
+    tiles.iter().flat_map(|tile| kinds.map(|(loads, masks, flags)| constants(*tile, loads, masks, flags))).collect()
 }
 
 /// The activation that a kernel ends in, as its constant `ACT`.

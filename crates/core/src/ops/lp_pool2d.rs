@@ -150,7 +150,7 @@ impl Op for LpPool {
             let (x, row) = (&x[index / g.h.output * image..], index % g.h.output);
             for (i, y) in y.iter_mut().enumerate() {
                 let (column, channel) = (i / g.c, i % g.c);
-                *y = self.norm(|f| g.taps(row, column, |pixel| f(x[pixel * g.c + channel])));
+                *y = self.norm(|f| g.pixels(row, column).for_each(|pixel| f(x[pixel * g.c + channel])));
             }
         });
     }
@@ -194,7 +194,7 @@ impl Op for LpPoolBackward {
             dx.fill(0.0);
             for window in 0..g.h.output * g.w.output {
                 let first = n * out + window * g.c;
-                g.taps(window / g.w.output, window % g.w.output, |pixel| {
+                g.pixels(window / g.w.output, window % g.w.output).for_each(|pixel| {
                     for c in 0..g.c {
                         let at = pixel * g.c + c;
                         dx[at] += dy[first + c] * self.0.slope(x[n * image + at], y[first + c]);

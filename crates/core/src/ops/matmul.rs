@@ -2,11 +2,11 @@
 //!
 //! Operands may be transposed views: the kernels take any strides, so nothing is copied. Backward is two products with
 //! transposed operands, `da = dz w^T` and `dw = a^T dz` with `dz = dy * act'`, and `dbias` the sum of `dz` over the rows. Of one
-//! matrix, `dw` and `dbias` are one product, `WithSums`.
+//! matrix, `dw` and `dbias` are one product, `Gradient`, and kernels for hardware make `dz` as they load `dy`.
 
 use tilegrad_shaders::{MATMUL, MATMUL_COOPERATIVE_8, MATMUL_COOPERATIVE_16, MATMUL_TILED};
 
-use super::gemm::{self, Operand, Part, Product};
+use super::gemm::{self, Mask, Operand, Part, Product};
 use super::half;
 use super::unary::Unary;
 use super::{KernelInfo, OpInfo};
@@ -61,6 +61,16 @@ impl MatMul {
     fn sizes(a: &Shape, w: &Shape) -> [usize; 4] {
         [if a[0] == 1 { w[0] } else { a[0] }, a[1], w[2], a[2]]
     }
+
+    /// The gradients where the operands are halves: `dz` is rounded too, but for the bias.
+    fn backward_of_halves(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let dz = self.activation.map_or_else(|| dy.clone(), |f| f.derivative(&node.output(), dy));
+        let rounded = half::like(node.input(0), &dz);
+        let da = node.needs(0).then(|| plain(&rounded, &node.input(1).transpose()));
+        let dw = node.needs(1).then(|| plain(&node.input(0).transpose(), &rounded));
+        let dbias = (node.inputs() == 3 && node.needs(2)).then(|| dz.sum_axes(&[0, 1], false));
+        [da, dw, dbias].into_iter().take(node.inputs()).collect()
+    }
 }
 
 /// Matrix `b` of a batch; the same for all when there is one.
@@ -80,18 +90,10 @@ fn operand<'a>(x: &GpuView<'a>) -> Operand<'a> {
 
 /// A launch without bias or activation.
 fn product<'a>(size: [usize; 3], batches: usize, x: &[GpuView<'a>], y: &[GpuView<'a>]) -> Product<'a> {
-    let (a, b) = (operand(&x[0]), operand(&x[1]));
     Product {
-        size,
         batches,
-        a,
-        b,
-        bias: None,
-        activation: None,
-        column_sums: false,
-        c: y[0].buffer,
-        c_offset: 0,
         half: x[0].dtype == DType::F16,
+        ..Product::new(size, operand(&x[0]), operand(&x[1]), y[0].buffer, 0)
     }
 }
 
@@ -153,21 +155,34 @@ impl Op for MatMul {
     }
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        let dz = match self.activation {
-            Some(activation) => activation.derivative(&node.output(), dy),
-            None => dy.clone(),
+        let (a, w) = (node.input(0), node.input(1));
+        if a.dtype() == DType::F16 {
+            return self.backward_of_halves(node, dy);
+        }
+        let one = dy.shape()[0] == 1;
+        // `dz`, and for kernels that make it from `dy` themselves that and `y`.
+        let activation = self.activation.filter(|_| one && dy.device().derives_in_loads());
+        let y = self.activation.map(|_| node.output());
+        let dz = || self.activation.zip(y.as_ref()).map_or_else(|| dy.clone(), |(f, y)| f.derivative(y, dy));
+        let (factor, y) = if activation.is_some() { (dy.clone(), y.as_ref()) } else { (dz(), None) };
+        let gradient = |sums, of, operands: [&Tensor; 2]| {
+            let all: Vec<&Tensor> = operands.into_iter().chain(y).collect();
+            apply(Gradient { sums, mask: activation.map(|f| (f, of)) }, &all)
         };
-        let rounded = half::like(node.input(0), &dz);
-        let da = node.needs(0).then(|| plain(&rounded, &node.input(1).transpose()));
-        let wants_bias = node.inputs() == 3 && node.needs(2);
-        // The sums are of the gradient as it was before it was rounded.
-        let together = wants_bias && node.needs(1) && dz.shape()[0] == 1 && rounded.dtype() == DType::F32;
-        let (dw, dbias) = if together {
-            let (dw, dbias) = parted(&apply(WithSums, &[&node.input(0).transpose(), &dz]));
-            (Some(dw), Some(dbias))
-        } else {
-            let dw = node.needs(1).then(|| plain(&node.input(0).transpose(), &rounded));
-            (dw, wants_bias.then(|| dz.sum_axes(&[0, 1], false)))
+        let product = |of, operands: [&Tensor; 2]| match y {
+            Some(_) => gradient(false, of, operands),
+            None => plain(operands[0], operands[1]),
+        };
+        let da = node.needs(0).then(|| product(0, [&factor, &w.transpose()]));
+        let (dw, dbias) = match (node.needs(1), node.inputs() == 3 && node.needs(2)) {
+            (true, true) if one => {
+                let (dw, dbias) = parted(&gradient(true, 1, [&a.transpose(), &factor]));
+                (Some(dw), Some(dbias))
+            }
+            (weights, bias) => {
+                let dw = weights.then(|| product(1, [&a.transpose(), &factor]));
+                (dw, bias.then(|| if y.is_some() { dz() } else { factor.clone() }.sum_axes(&[0, 1], false)))
+            }
         };
         [da, dw, dbias].into_iter().take(node.inputs()).collect()
     }
@@ -179,11 +194,16 @@ impl Op for MatMul {
     }
 }
 
-/// The product of one matrix with one, and below it a row more: the sums of the right one's columns. Inputs `a (1, m, k)` and
-/// `b (1, k, n)`, output `(1, m + 1, n)`. The gradients of weights and of a bias at once: the product goes through the sums'
-/// terms anyway, a kernel of its own would read them once more.
+/// A product that a gradient is: inputs `a (1, m, k)` and `b (1, k, n)`, output `(1, m, n)`.
 #[derive(Debug)]
-struct WithSums;
+struct Gradient {
+    /// Whether the output is `(1, m + 1, n)`, with the sums of b's columns as its last row. The gradients of weights and of a
+    /// bias at once: the product goes through the sums' terms anyway, a kernel of its own would read them once more.
+    sums: bool,
+    /// Operand 0 or 1 is `dy` before it passes this activation, whose output is a third input: its derivative multiplies
+    /// `dy`. That operand is contiguous.
+    mask: Option<(Unary, usize)>,
+}
 
 /// The product and the sums `(n)`, views of the one matrix that holds them.
 fn parted(both: &Tensor) -> (Tensor, Tensor) {
@@ -191,27 +211,33 @@ fn parted(both: &Tensor) -> (Tensor, Tensor) {
     (both.slice(&[0..1, 0..rows - 1]), both.slice(&[0..1, rows - 1..rows]).reshape([n]))
 }
 
-impl Op for WithSums {
+impl Op for Gradient {
     fn name(&self) -> &'static str {
-        "matmul_with_sums"
+        if self.sums { "matmul_with_sums" } else { "matmul" }
     }
 
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
         let [batch, m, n, _] = MatMul::sizes(x[0], x[1]);
-        Ok(Shape::from([batch, m + 1, n]))
+        Ok(Shape::from([batch, m + usize::from(self.sums), n]))
     }
 
-    fn takes(&self, _: usize, _: &Layout) -> bool {
-        true
+    fn takes(&self, i: usize, x: &Layout) -> bool {
+        self.mask.is_none_or(|(_, of)| i != of && i != 2) || x.is_contiguous()
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let [_, m, n, k] = MatMul::sizes(x[0].shape(), x[1].shape());
+        let dz = self.mask.map(|(f, of)| f.derivative_of_slices(x[2].slice(), x[of].slice()));
+        let [a, b] = [0, 1].map(|i| match (self.mask, &dz) {
+            (Some((_, of)), Some(dz)) if i == of => Mat::rows(dz, x[i].shape()[2]),
+            _ => matrix(&x[i], 0),
+        });
         let (product, sums) = y[0].slice::<f32>().split_at_mut(m * n);
-        let b = matrix(&x[1], 0);
-        gemm(product, n, [m, n, k], matrix(&x[0], 0), b, false, true);
-        sums.fill(0.0);
-        add_column_sums(sums, b, k);
+        gemm(product, n, [m, n, k], a, b, false, true);
+        if self.sums {
+            sums.fill(0.0);
+            add_column_sums(sums, b, k);
+        }
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -219,7 +245,16 @@ impl Op for WithSums {
         if k == 0 {
             return super::fill::fill_buffer(gpu, y[0].buffer, y[0].len(), 0.0);
         }
-        gemm::launch(gpu, &Product { column_sums: true, ..product([m, n, k], 1, x, y) });
+        let mut product = Product { column_sums: self.sums, ..product([m, n, k], 1, x, y) };
+        let Some((activation, operand)) = self.mask else { return gemm::launch(gpu, &product) };
+        if gpu.wants_software_kernels() {
+            let dz = activation.derivative_on_gpu(gpu, &x[2], &x[operand]);
+            let at = if operand == 0 { &mut product.a } else { &mut product.b };
+            (at.buffer, at.offset) = (&dz, 0);
+            return gemm::launch(gpu, &product);
+        }
+        product.mask = Some(Mask { operand, activation, y: (x[2].buffer, Part::of(&x[2])) });
+        gemm::launch(gpu, &product);
     }
 
     fn saves(&self) -> Saves {
@@ -227,11 +262,28 @@ impl Op for WithSums {
     }
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
-        let (dproduct, dsums) = parted(dy);
-        vec![
-            node.needs(0).then(|| plain(&dproduct, &node.input(1).transpose())),
-            node.needs(1).then(|| apply(MatMul { activation: None }, &[&node.input(0).transpose(), &dproduct, &dsums])),
-        ]
+        let (product, sums) = if self.sums { Some(parted(dy)).unzip() } else { (Some(dy.clone()), None) };
+        let product = product.expect("there is a product");
+        // By the plain ops: `dz` is made first, and what it is made from gets its gradient last.
+        let operand = |i: usize| match self.mask {
+            Some((f, of)) if of == i => f.derivative(node.input(2), node.input(i)),
+            _ => node.input(i).clone(),
+        };
+        let needs = |i: usize| node.needs(i) || self.mask.is_some_and(|(_, of)| of == i);
+        let of_a = needs(0).then(|| plain(&product, &operand(1).transpose()));
+        let of_b = needs(1).then(|| {
+            let turned = operand(0).transpose();
+            let inputs: Vec<&Tensor> = [&turned, &product].into_iter().chain(&sums).collect();
+            apply(MatMul { activation: None }, &inputs)
+        });
+        let mut gradients = vec![of_a, of_b];
+        if let Some((f, of)) = self.mask {
+            let of_dz = gradients[of].take().expect("made above");
+            let [of_y, of_dy] = f.derivative_backward(node.input(2), node.input(of), &of_dz);
+            gradients[of] = of_dy;
+            gradients.push(of_y);
+        }
+        gradients
     }
 
     fn cost(&self, x: &[&Shape], y: &Shape) -> Cost {

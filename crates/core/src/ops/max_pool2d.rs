@@ -13,6 +13,7 @@ use tilegrad_shaders::POOL2D;
 
 use super::pool2d::{Divisor, Geometry, Over, Params, headers};
 use super::{KernelInfo, OpInfo};
+use crate::cpu::lanes::{self, Loop};
 use crate::cpu::par;
 use crate::dtype::{DType, Element};
 use crate::gpu::Stream;
@@ -50,31 +51,69 @@ pub(super) struct MaxPool {
     pub(super) relu: bool,
 }
 
-impl MaxPool {
-    /// One row of windows: largest elements, and their positions.
-    fn row(&self, g: &Geometry, index: usize, x: &[f32], y: &mut [f32], positions: &mut [u32]) {
+/// One row of windows: largest elements, and their positions.
+struct Row<'a> {
+    g: &'a Geometry,
+    relu: bool,
+    index: usize,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    positions: &'a mut [u32],
+}
+
+impl Loop for Row<'_> {
+    /// Written without branches between elements, so that it compiles to vector code.
+    #[inline(always)]
+    fn run(self) {
+        let Row { g, relu, index, x, y, positions } = self;
         let (image, row) = (index / g.h.output, index % g.h.output);
         let (x, first) = (&x[image * g.lens()[0]..], g.first_position(image));
-        y.fill(f32::NEG_INFINITY);
-        positions.fill(NO_POSITION);
+        let mut window = Vec::new();
         for (column, (y, positions)) in y.chunks_mut(g.c).zip(positions.chunks_mut(g.c)).enumerate() {
-            g.taps(row, column, |pixel| {
-                for ((y, position), &v) in y.iter_mut().zip(positions.iter_mut()).zip(&x[pixel * g.c..]) {
-                    if *position == NO_POSITION || (!y.is_nan() && (v > *y || v.is_nan())) {
-                        (*y, *position) = (v, (first + pixel) as u32);
+            window.clear();
+            window.extend(g.pixels(row, column));
+            let seen = |pixel: usize| (&x[pixel * g.c..][..g.c], (first + pixel) as u32);
+            match window[..] {
+                [] => {
+                    y.fill(f32::NEG_INFINITY);
+                    positions.fill(NO_POSITION);
+                }
+                // The usual window, whose four pixels meet in registers.
+                [i, j, k, l] => {
+                    let [(a, i), (b, j), (c, k), (d, l)] = [i, j, k, l].map(seen);
+                    let elements = a.iter().zip(b).zip(c.iter().zip(d));
+                    for ((y, position), ((&a, &b), (&c, &d))) in y.iter_mut().zip(positions).zip(elements) {
+                        (*y, *position) = larger(larger((a, i), (b, j)), larger((c, k), (d, l)));
                     }
                 }
-            });
-        }
-        if self.relu {
-            // A window of padding only stays minus infinity, as if relu had come first.
-            for (y, position) in y.iter_mut().zip(positions) {
-                if *position != NO_POSITION && *y <= 0.0 {
-                    (*y, *position) = (0.0, NO_POSITION);
+                [pixel, ref rest @ ..] => {
+                    let (x, here) = seen(pixel);
+                    y.copy_from_slice(x);
+                    positions.fill(here);
+                    for (x, here) in rest.iter().map(|&pixel| seen(pixel)) {
+                        for ((y, position), &v) in y.iter_mut().zip(positions.iter_mut()).zip(x) {
+                            (*y, *position) = larger((*y, *position), (v, here));
+                        }
+                    }
                 }
             }
         }
+        if relu {
+            // A window of padding only stays minus infinity, as if relu had come first.
+            for (y, position) in y.iter_mut().zip(positions) {
+                let cut = (*position != NO_POSITION) & (*y <= 0.0);
+                *y = if cut { 0.0 } else { *y };
+                *position = if cut { NO_POSITION } else { *position };
+            }
+        }
     }
+}
+
+/// The larger of two elements, with its position. NaN is larger than anything, and of equals the first is taken.
+#[inline(always)]
+fn larger((a, i): (f32, u32), (b, j): (f32, u32)) -> (f32, u32) {
+    let second = !a.is_nan() & ((b > a) | b.is_nan());
+    (if second { b } else { a }, if second { j } else { i })
 }
 
 impl Op for MaxPool {
@@ -95,9 +134,11 @@ impl Op for MaxPool {
         let ([_, _, row], x, work) = (g.lens(), x[0].slice::<f32>(), g.w.output * g.c * g.h.size * g.w.size);
         match y {
             [y, positions] => par::rows2(y.slice(), positions.slice(), row, work, |i, y, positions| {
-                self.row(&g, i, x, y, positions);
+                lanes::wide(Row { g: &g, relu: self.relu, index: i, x, y, positions });
             }),
-            y => par::rows(y[0].slice(), row, work, |i, y| self.row(&g, i, x, y, &mut vec![0; row])),
+            y => par::rows(y[0].slice(), row, work, |index, y| {
+                lanes::wide(Row { g: &g, relu: self.relu, index, x, y, positions: &mut vec![0; row] });
+            }),
         }
     }
 
@@ -144,7 +185,11 @@ impl Op for MaxPoolBackward {
         par::rows(dx[0].slice(), image, image, |n, dx: &mut [f32]| {
             dx.fill(0.0);
             let here = n * out..(n + 1) * out;
-            for (i, (&position, dy)) in positions[here.clone()].iter().zip(&dy[here]).enumerate() {
+            let (positions, dy) = (&positions[here.clone()], &dy[here]);
+            if g.h.stride >= g.h.size && g.w.stride >= g.w.size {
+                return lanes::wide(Winners { g: &g, first: g.first_position(n), positions, dy, dx });
+            }
+            for (i, (&position, dy)) in positions.iter().zip(dy).enumerate() {
                 if position != NO_POSITION {
                     dx[(position as usize - g.first_position(n)) * g.c + i % g.c] += dy;
                 }
@@ -172,6 +217,32 @@ impl Op for MaxPoolBackward {
 
     fn cost(&self, x: &[&Shape], dx: &Shape) -> Cost {
         Geometry::of(dx, self.0).cost(2 * x[1].len() + dx.len())
+    }
+}
+
+/// An image's gradient under windows that don't overlap: asking each pixel of a window whether it has won is vector code,
+/// which putting `dy` where the winner is can't be.
+struct Winners<'a> {
+    g: &'a Geometry,
+    first: usize,
+    positions: &'a [u32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Loop for Winners<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Winners { g, first, positions, dy, dx } = self;
+        let windows = positions.chunks(g.c).zip(dy.chunks(g.c));
+        for (window, (positions, dy)) in windows.enumerate() {
+            for pixel in g.pixels(window / g.w.output, window % g.w.output) {
+                let here = (first + pixel) as u32;
+                for ((dx, dy), &position) in dx[pixel * g.c..][..g.c].iter_mut().zip(dy).zip(positions) {
+                    *dx = if position == here { *dy } else { 0.0 };
+                }
+            }
+        }
     }
 }
 

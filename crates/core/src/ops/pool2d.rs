@@ -152,13 +152,12 @@ impl Geometry {
         along(&self.h) * along(&self.w)
     }
 
-    /// Calls `f(pixel)` for each pixel of the image under a window, in order.
-    pub(super) fn taps(&self, row: usize, column: usize, mut f: impl FnMut(usize)) {
-        for h in (0..self.h.size).filter_map(|kh| self.h.tap(row, kh)) {
-            for w in (0..self.w.size).filter_map(|kw| self.w.tap(column, kw)) {
-                f(h * self.w.input + w);
-            }
-        }
+    /// The pixels of the image under a window, in order.
+    #[inline(always)]
+    pub(super) fn pixels(&self, row: usize, column: usize) -> impl Iterator<Item = usize> + use<> {
+        let Geometry { h, w, .. } = *self;
+        let rows = (0..h.size).filter_map(move |kh| h.tap(row, kh));
+        rows.flat_map(move |y| (0..w.size).filter_map(move |kw| w.tap(column, kw)).map(move |x| y * w.input + x))
     }
 
     /// What the sum over a window is multiplied by; anything for a window of padding only.
@@ -248,7 +247,9 @@ impl Op for AvgPool {
             let (x, row) = (&x[index / g.h.output * image..], index % g.h.output);
             y.fill(0.0);
             for (column, y) in y.chunks_mut(g.c).enumerate() {
-                g.taps(row, column, |pixel| y.iter_mut().zip(&x[pixel * g.c..]).for_each(|(y, v)| *y += v));
+                for pixel in g.pixels(row, column) {
+                    y.iter_mut().zip(&x[pixel * g.c..]).for_each(|(y, v)| *y += v);
+                }
                 let weight = g.weight(row, column, self.divisor);
                 y.iter_mut().for_each(|y| *y *= weight);
             }
@@ -290,9 +291,9 @@ impl Op for AvgPoolBackward {
             for window in 0..g.h.output * g.w.output {
                 let (row, column) = (window / g.w.output, window % g.w.output);
                 let (dy, weight) = (&dy[n * out + window * g.c..], g.weight(row, column, self.0.divisor));
-                g.taps(row, column, |pixel| {
+                for pixel in g.pixels(row, column) {
                     dx[pixel * g.c..][..g.c].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy * weight);
-                });
+                }
             }
         });
     }

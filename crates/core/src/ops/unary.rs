@@ -11,9 +11,9 @@ pub use super::unary_table::Unary;
 use super::unary_table::{Function, TABLE, X, Y};
 use super::{KernelInfo, OpInfo};
 use crate::cpu::par;
-use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
+use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
 use crate::op::{CpuView, CpuViewMut, GpuView, Op, Saves, apply};
-use crate::shape::{Shape, ShapeError};
+use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
 
@@ -87,6 +87,12 @@ impl Op for Forward {
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let (x, f) = (x[0].slice::<f32>(), self.row().f);
+        if self.function == Unary::Relu {
+            // Spelled out, so that it compiles to vector code; so is its derivative.
+            return par::chunks(y[0].slice(), 1, |first, y: &mut [f32]| {
+                y.iter_mut().zip(&x[first..]).for_each(|(y, &x)| *y = if x <= 0.0 { 0.0 } else { x });
+            });
+        }
         par::map(y[0].slice(), |i| f(x[i], self.a, self.b));
     }
 
@@ -123,6 +129,12 @@ impl Op for Backward {
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let (v, dy, df) = (x[0].slice::<f32>(), x[1].slice::<f32>(), self.0.row().df);
+        if self.0.function == Unary::Relu {
+            return par::chunks(y[0].slice(), 1, |first, y: &mut [f32]| {
+                let dy = y.iter_mut().zip(&dy[first..]);
+                dy.zip(&v[first..]).for_each(|((y, dy), &v)| *y = dy * if v <= 0.0 { 0.0 } else { 1.0 });
+            });
+        }
         par::map(y[0].slice(), |i| dy[i] * df(v[i], self.0.a, self.0.b));
     }
 
@@ -173,6 +185,26 @@ impl Unary {
     /// The derivative `dy * f'`, from the value that the row saves. For ops that end in an activation of their own.
     pub(crate) fn derivative(self, v: &Tensor, dy: &Tensor) -> Tensor {
         apply(Backward(Forward { function: self, a: 0.0, b: 0.0 }), &[v, dy])
+    }
+
+    /// The gradients of `v` (`None` where it is zero everywhere) and of `dy`, given `ddx`, that of [`Unary::derivative`]'s result.
+    pub(crate) fn derivative_backward(self, v: &Tensor, dy: &Tensor, ddx: &Tensor) -> [Option<Tensor>; 2] {
+        [self.row().curve.times(v, 0.0, 0.0, &dy.mul(ddx)), Some(self.derivative(v, ddx))]
+    }
+
+    /// [`Unary::derivative`] of numbers on the CPU.
+    pub(super) fn derivative_of_slices(self, v: &[f32], dy: &[f32]) -> Vec<f32> {
+        let (mut dx, df) = (vec![0.0; dy.len()], self.row().df);
+        par::map(&mut dx, |i| dy[i] * df(v[i], 0.0, 0.0));
+        dx
+    }
+
+    /// [`Unary::derivative`] into a buffer of its own, for kernels that can't apply it while they load `dy`.
+    pub(super) fn derivative_on_gpu(self, gpu: &mut Stream, v: &GpuView<'_>, dy: &GpuView<'_>) -> GpuBuffer {
+        let dx = gpu.alloc(4 * u64::from(dy.len()), "a gradient before the activation");
+        let whole = GpuView { buffer: &dx, layout: Layout::contiguous(*dy.shape()), dtype: dy.dtype };
+        launch(gpu, &Forward { function: self, a: 0.0, b: 0.0 }, "unary_backward", &[*v, *dy], whole);
+        dx
     }
 
     /// `f` of one number, for ops that end in an activation of their own.
