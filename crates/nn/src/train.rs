@@ -57,9 +57,8 @@ impl Compiled {
         self.state = None;
     }
 
-    fn state(&mut self, built: &Built, precision: Precision) -> &mut State {
-        let optimizer = &self.optimizer;
-        let state = self.state.get_or_insert_with(|| State {
+    fn state(&mut self, built: &Built) -> &mut State {
+        self.state.get_or_insert_with(|| State {
             moments: Vec::new(),
             gradients: None,
             loss_scale: None,
@@ -68,16 +67,7 @@ impl Compiled {
             rng: Rng::new(built.seed),
             totals: None,
             means: Vec::new(),
-        });
-        if state.gradients.is_none() {
-            let moments = 0..optimizer.moments().len();
-            state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
-            state.gradients = Some(built.trainable.full(0.0));
-            let arenas = 1 + state.moments.len();
-            state.loss_scale = (precision == Precision::Mixed)
-                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len()));
-        }
-        state
+        })
     }
 }
 
@@ -223,21 +213,31 @@ impl Sequential {
     fn state(&mut self) -> Result<&mut State> {
         self.ready()?;
         self.compiled()?;
-        Ok(self.training().2)
+        let built = self.built.as_ref().expect("just checked");
+        Ok(self.compiled.as_mut().expect("just checked").state(built))
     }
 
     /// What a step works with, in a model that is built and compiled.
     fn training(&mut self) -> (&Built, &dyn Optimizer, &mut State) {
         let built = self.built.as_ref().expect("checked by the caller");
         let compiled = self.compiled.as_mut().expect("checked by the caller");
-        compiled.state(built, self.precision);
+        compiled.state(built);
         let Compiled { optimizer, state, .. } = compiled;
-        (built, &**optimizer, state.as_mut().expect("just made"))
+        let state = state.as_mut().expect("just made");
+        if state.gradients.is_none() {
+            let moments = 0..optimizer.moments().len();
+            state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
+            state.gradients = Some(built.trainable.full(0.0));
+            let arenas = 1 + state.moments.len();
+            state.loss_scale = (self.precision == Precision::Mixed)
+                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len()));
+        }
+        (built, &**optimizer, state)
     }
 
     /// Forgets what a step keeps for later ones and may have had no room for. It is made anew when it is needed.
-    fn forget_failed(&mut self) {
-        let state = self.training().2;
+    pub(crate) fn forget_failed(&mut self) {
+        let Some(state) = self.compiled.as_mut().and_then(|c| c.state.as_mut()) else { return };
         state.means.clear();
         if state.steps == 0 {
             (state.moments, state.gradients, state.loss_scale) = (Vec::new(), None, None);
@@ -260,8 +260,13 @@ impl Sequential {
     /// Sets the clock to the first batch of an epoch, whose random numbers have this seed. Returns the clock with the source
     /// of those numbers.
     pub(crate) fn start_clock(&mut self, seed: u64) -> Result<(Clock, Rng)> {
+        let device = self.ready()?.device.clone();
         let state = self.state()?;
         let key = RandomKey { seed, counter: 0 };
+        if state.steps == 0 {
+            // There may have been no room for the one that was made with the state.
+            state.clock = Clock::new(&device);
+        }
         state.clock.set(Time { step: state.steps as u32, batch: 0, key })?;
         Ok((state.clock.clone(), Rng::on_clock(&state.clock, key)))
     }
@@ -320,7 +325,9 @@ impl Sequential {
         totals: &mut Totals,
     ) -> Result<Gradients> {
         let mean = self.state()?.mean(x.shape()[0], batch, x.device());
-        let scale = self.state()?.loss_scale.as_ref().map(|scale| scale.scale());
+        // Made with what the optimizer keeps, which in 32 bits is not needed before the gradients are there.
+        let mixed = self.precision == Precision::Mixed;
+        let scale = mixed.then(|| self.training().2.loss_scale.as_ref().map(LossScale::scale)).flatten();
         let scaled = |dy: &Tensor| scale.as_ref().map_or_else(|| dy.clone(), |scale| no_grad(|| dy.mul(scale)));
         let compiled = self.compiled()?;
         let mut context = Context { training: true, precision: self.precision, rng };
