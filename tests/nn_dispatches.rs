@@ -11,7 +11,7 @@ use tilegrad::nn::{
 use tilegrad::{Padding, data::Dataset};
 
 /// The most that a step of the Fashion-MNIST network may take.
-const LIMIT: u64 = 28;
+const LIMIT: u64 = 25;
 
 #[test]
 fn a_step_of_the_fashion_mnist_network() {
@@ -42,8 +42,7 @@ fn a_step_of_the_fashion_mnist_network() {
     };
     // What an epoch takes besides its steps is in both, and whatever only the first one does is in neither.
     dispatches_of_an_epoch(1);
-    let (few, many) = (dispatches_of_an_epoch(2), dispatches_of_an_epoch(6));
-    let a_step = (many - few).div_ceil(4);
-    assert!(a_step <= LIMIT, "{a_step} dispatches a step, at most {LIMIT} are allowed");
-    println!("{a_step} dispatches a step");
+    let (few, many) = (dispatches_of_an_epoch(4), dispatches_of_an_epoch(20));
+    let a_step = (many - few).div_ceil(16);
+    assert!(a_step <= LIMIT, "{a_step} dispatches a step ({few} and {many} in 4 and 20), at most {LIMIT} are allowed");
 }
