@@ -23,6 +23,10 @@ pub enum Variant {
     Tune(PathBuf),
     /// The built-in tiles.
     Builtin,
+    /// Training steps that run as they are written.
+    Eager,
+    /// Training steps that are recorded and replayed.
+    Recorded,
 }
 
 impl FromStr for Variant {
@@ -35,9 +39,13 @@ impl FromStr for Variant {
             "direct" => Ok(Variant::Direct),
             "im2col" => Ok(Variant::Im2col),
             "builtin" => Ok(Variant::Builtin),
+            "eager" => Ok(Variant::Eager),
+            "recorded" => Ok(Variant::Recorded),
             _ => match text.strip_prefix("tune:").filter(|file| !file.is_empty()) {
                 Some(file) => Ok(Variant::Tune(file.into())),
-                None => Err("expected hardware, software, direct, im2col, builtin or tune:FILE".into()),
+                None => {
+                    Err("expected hardware, software, direct, im2col, builtin, tune:FILE, eager or recorded".into())
+                }
             },
         }
     }
@@ -56,6 +64,11 @@ impl Variant {
         matches!(self, Variant::Direct | Variant::Im2col)
     }
 
+    /// Whether it is chosen for a whole training step.
+    pub fn is_of_steps(&self) -> bool {
+        matches!(self, Variant::Eager | Variant::Recorded)
+    }
+
     pub fn algorithm(&self) -> ConvAlgorithm {
         match self {
             Variant::Direct => ConvAlgorithm::Direct,
@@ -71,7 +84,7 @@ impl Variant {
     pub fn apply(&self, device: &Device) -> Result<()> {
         match self {
             Variant::Hardware | Variant::Software => device.set_hardware_kernels(*self == Variant::Hardware),
-            Variant::Direct | Variant::Im2col => {}
+            Variant::Direct | Variant::Im2col | Variant::Eager | Variant::Recorded => {}
             Variant::Tune(file) => device.set_tuning(Tuning::load(file, device)?)?,
             Variant::Builtin => device.set_tuning(Tuning::new())?,
         }

@@ -58,7 +58,7 @@ struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     longest: f64,
     /// Runs two variants in turn and prints how much faster the second is: hardware,software or direct,im2col or
-    /// builtin,tune:FILE
+    /// builtin,tune:FILE or eager,recorded
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     ab: Vec<Variant>,
     /// Writes everything measured here
@@ -103,6 +103,10 @@ impl Bench {
         if of_convolutions && args.measure.iter().any(|m| *m != Measure::Kernels) {
             let expected = "hardware or software for whole steps; direct and im2col are for --measure kernels";
             return Err(Error::invalid("--ab", expected, args.ab[0].name()));
+        }
+        let of_steps = args.ab.iter().any(Variant::is_of_steps);
+        if of_steps && args.measure.iter().any(|m| *m != Measure::Steps) {
+            return Err(Error::invalid("--ab", "eager and recorded with --measure steps", args.ab[0].name()));
         }
         if let Some(folder) = args.json.as_ref().and_then(|p| p.parent()).filter(|f| !f.as_os_str().is_empty())
             && !folder.is_dir()
@@ -244,14 +248,17 @@ impl Bench {
                 let pairs = self.args.steps.div_ceil(steps::GROUP).max(3);
                 for (net, batch) in self.networks() {
                     for (mode, train) in [("train", true), ("infer", false)] {
+                        if !train && variants.iter().any(Variant::is_of_steps) {
+                            continue;
+                        }
                         let what = format!("{} {mode} {batch}", net.name());
                         let row = ab::compare(
                             what.clone(),
                             &variants,
                             &device,
                             |_| pairs,
-                            |_| match train {
-                                true => steps::timed_training(net, &device, batch),
+                            |v| match train {
+                                true => steps::timed_training(net, &device, batch, *v == Variant::Eager),
                                 false => steps::timed_inference(net, &device, batch, steps::GROUP),
                             },
                         );

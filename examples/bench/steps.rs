@@ -40,11 +40,11 @@ pub fn infer(net: Net, device: &Device, batch: usize, steps: usize) -> Result<St
 }
 
 /// A call trains for two epochs of a few steps and gives the seconds of a step of the second.
-pub fn timed_training(net: Net, device: &Device, batch: usize) -> Result<Timed> {
+pub fn timed_training(net: Net, device: &Device, batch: usize, eagerly: bool) -> Result<Timed> {
     let mut model = net.build(device)?;
     let data = images(batch * GROUP, device)?;
     Ok(Box::new(move || {
-        let options = FitOptions::new().epochs(2).batch_size(batch).verbose(Verbose::Off);
+        let options = FitOptions::new().epochs(2).batch_size(batch).verbose(Verbose::Off).run_eagerly(eagerly);
         Ok(batch as f64 / model.fit(&data, options)?.epochs[1].images_per_second)
     }))
 }
