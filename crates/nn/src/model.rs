@@ -395,11 +395,11 @@ impl Sequential {
 
 fn run(layers: &[LayerEntry], x: &Tensor, context: &mut Context<'_>) -> Tensor {
     let mut x = x.clone();
-    let mut rest = layers.iter().peekable();
-    while let Some(LayerEntry { layer, .. }) = rest.next() {
-        let absorbed = |next: &&LayerEntry| layer.head().is_some() && layer.head() == next.layer.absorbs();
+    let mut rest = layers.iter().map(LayerEntry::layer).peekable();
+    while let Some(layer) = rest.next() {
+        let absorbed = |next: &&dyn Layer| layer.head().is_some() && layer.head() == next.absorbs();
         x = match rest.next_if(absorbed) {
-            Some(next) => next.layer.forward_after(&layer.forward_headless(&x, context), context),
+            Some(next) => next.forward_after(&layer.forward_headless(&x, context), context),
             None => layer.forward(&x, context),
         };
     }
