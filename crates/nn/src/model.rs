@@ -395,9 +395,9 @@ impl Sequential {
 
 fn run(layers: &[LayerEntry], x: &Tensor, context: &mut Context<'_>) -> Tensor {
     let mut x = x.clone();
-    let mut rest = layers.iter().map(|entry| &entry.layer).peekable();
+    let mut rest = layers.iter().map(LayerEntry::layer).peekable();
     while let Some(layer) = rest.next() {
-        let absorbed = |next: &&Box<dyn Layer>| layer.head().is_some() && layer.head() == next.absorbs();
+        let absorbed = |next: &&dyn Layer| layer.head().is_some() && layer.head() == next.absorbs();
         x = match rest.next_if(absorbed) {
             Some(next) => next.forward_after(&layer.forward_headless(&x, context), context),
             None => layer.forward(&x, context),

@@ -55,8 +55,7 @@ impl Compiled {
     }
 
     fn state(&mut self, built: &Built) -> &mut State {
-        let optimizer = &self.optimizer;
-        let state = self.state.get_or_insert_with(|| State {
+        self.state.get_or_insert_with(|| State {
             moments: Vec::new(),
             gradients: None,
             steps: 0,
@@ -64,13 +63,7 @@ impl Compiled {
             rng: Rng::new(built.seed),
             totals: None,
             means: Vec::new(),
-        });
-        if state.gradients.is_none() {
-            let moments = 0..optimizer.moments().len();
-            state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
-            state.gradients = Some(built.trainable.full(0.0));
-        }
-        state
+        })
     }
 }
 
@@ -205,7 +198,8 @@ impl Sequential {
     fn state(&mut self) -> Result<&mut State> {
         self.ready()?;
         self.compiled()?;
-        Ok(self.training().2)
+        let built = self.built.as_ref().expect("just checked");
+        Ok(self.compiled.as_mut().expect("just checked").state(built))
     }
 
     /// What a step works with, in a model that is built and compiled.
@@ -214,12 +208,18 @@ impl Sequential {
         let compiled = self.compiled.as_mut().expect("checked by the caller");
         compiled.state(built);
         let Compiled { optimizer, state, .. } = compiled;
-        (built, &**optimizer, state.as_mut().expect("just made"))
+        let state = state.as_mut().expect("just made");
+        if state.gradients.is_none() {
+            let moments = 0..optimizer.moments().len();
+            state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
+            state.gradients = Some(built.trainable.full(0.0));
+        }
+        (built, &**optimizer, state)
     }
 
     /// Forgets what a step keeps for later ones and may have had no room for. It is made anew when it is needed.
-    fn forget_failed(&mut self) {
-        let state = self.training().2;
+    pub(crate) fn forget_failed(&mut self) {
+        let Some(state) = self.compiled.as_mut().and_then(|c| c.state.as_mut()) else { return };
         state.means.clear();
         if state.steps == 0 {
             (state.moments, state.gradients) = (Vec::new(), None);
@@ -242,8 +242,13 @@ impl Sequential {
     /// Sets the clock to the first batch of an epoch, whose random numbers have this seed. Returns the clock with the source
     /// of those numbers.
     pub(crate) fn start_clock(&mut self, seed: u64) -> Result<(Clock, Rng)> {
+        let device = self.ready()?.device.clone();
         let state = self.state()?;
         let key = RandomKey { seed, counter: 0 };
+        if state.steps == 0 {
+            // There may have been no room for the one that was made with the state.
+            state.clock = Clock::new(&device);
+        }
         state.clock.set(Time { step: state.steps as u32, batch: 0, key })?;
         Ok((state.clock.clone(), Rng::on_clock(&state.clock, key)))
     }
