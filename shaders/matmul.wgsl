@@ -13,8 +13,8 @@
 // and of a bias is such a product.
 //
 // Header: LANES 8 or 16. ROWS 8, 16 or 32, at least LANES. A_LOAD, B_LOAD (0: four values along k; 1: four along m
-// or n; 2: single values, any strides). C_VEC 1 when n and c_offset are multiples of 4. HAS_BIAS 0 or 1.
-// ACT 0 none, 1 relu, 2 sigmoid, 3 tanh. SUMS 0 or 1; 0 with HAS_BIAS or ACT.
+// or n; 2: single values, any strides). C_VEC 1 when n and c_offset are multiples of 4. ACT 0 none,
+// 1 relu, 2 sigmoid, 3 tanh. HAS_BIAS and SUMS 0 or 1, or 2 to look at the parameters; SUMS 0 with HAS_BIAS 1 or ACT.
 
 struct Params {
     m: u32,          // rows of C
@@ -33,12 +33,15 @@ struct Params {
     bias_offset: u32,// element where the bias starts
     k_split: u32,    // length of one split's range of k, a multiple of 4
     splits: u32,     // number of ranges of k
+    has_bias: u32,   // whether there is a bias
+    sums: u32,       // whether there are sums
+    unused: vec2<u32>,
 }
 
 @group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>;     // [batches, m, k], any strides
 @group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>;     // [batches, k, n], any strides
 @group(0) @binding(2) var bias: texture_storage_2d<rgba32float, read>;  // [n]
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;     // [splits, batches, m + SUMS, n]
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;     // [splits, batches, m + sums, n]
 
 // Inputs are images, which a software rasteriser reads faster than buffers: four values a texel, 4096 texels a row.
 fn texel(at: u32) -> vec2<u32> { return vec2<u32>((at >> 2u) & 4095u, at >> 14u); }
@@ -49,6 +52,10 @@ const STEPS_A_LOAD: u32 = 4u * LANES / ROWS;  // values of k one load covers whe
 
 // Every row's four columns. Only indexed by unrolled loops, so that it becomes registers; past 32 rows it would not.
 var<private> sums: array<vec4<f32>, ROWS>;
+
+fn has_bias() -> bool { return HAS_BIAS == 1u || (HAS_BIAS == 2u && p.has_bias == 1u); }
+
+fn has_sums() -> bool { return SUMS == 1u || (SUMS == 2u && p.sums == 1u); }
 
 fn activate(x: vec4<f32>) -> vec4<f32> {
     if ACT == 1u {
@@ -146,7 +153,7 @@ fn load_b_rows(k: u32, k_end: u32, column: u32, base: u32) -> array<vec4<f32>, 4
 // Writes one row of this lane's sums, where it lies inside the first `rows` rows of C.
 fn store(row: u32, rows: u32, column: u32, layer: u32, sum: vec4<f32>) {
     let value = activate(sum);
-    let at = p.c_offset + (layer * (p.m + SUMS) + row) * p.n + column;
+    let at = p.c_offset + (layer * (p.m + select(0u, 1u, has_sums())) + row) * p.n + column;
     if C_VEC == 1u {
         if row < rows && column < p.n { c[at >> 2u] = value; }
     } else {
@@ -183,13 +190,13 @@ fn matmul_forward(
         for (var i = 0u; i < A_LOADS; i++) { piece[i] = load_a(row0, k, k_end, a_base, lane, i); }
         let values = load_b_rows(k, k_end, column0, b_base);
         accumulate(piece, values);
-        if SUMS == 1u { of_columns += values[0] + values[1] + values[2] + values[3]; }
+        if SUMS != 0u { of_columns += values[0] + values[1] + values[2] + values[3]; }
     }
 
     var shift = vec4<f32>(0.0);
-    if HAS_BIAS == 1u { shift = load_bias(column0); }
+    if has_bias() { shift = load_bias(column0); }
     for (var r = 0u; r < ROWS; r++) { store(row0 + r, p.m, column0, layer, sums[r] + shift); }
-    if SUMS == 1u && row0 == 0u { store(p.m, p.m + 1u, column0, layer, of_columns); }
+    if has_sums() && row0 == 0u { store(p.m, p.m + 1u, column0, layer, of_columns); }
 }
 
 // Adds up the partial products of matmul_forward: c = act(sum over splits of a[split] + bias).

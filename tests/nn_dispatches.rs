@@ -10,8 +10,8 @@ use tilegrad::nn::{
 };
 use tilegrad::{Padding, data::Dataset};
 
-/// The most that a step of the Fashion-MNIST network may take.
-const LIMIT: u64 = 28;
+/// The most that a replayed step of the Fashion-MNIST network may take.
+const LIMIT: u64 = 25;
 
 #[test]
 fn a_step_of_the_fashion_mnist_network() {
@@ -40,9 +40,9 @@ fn a_step_of_the_fashion_mnist_network() {
         model.fit(&data, FitOptions::new().epochs(1).batch_size(32).verbose(Verbose::Off)).unwrap();
         device.stats().dispatches - before
     };
-    // What an epoch takes besides its steps is in both, and whatever only the first one does is in neither.
-    dispatches_of_an_epoch(1);
-    let (few, many) = (dispatches_of_an_epoch(2), dispatches_of_an_epoch(6));
+    // The first steps of an epoch, and what it takes besides, are in both; whatever only the first epoch does is in neither.
+    dispatches_of_an_epoch(6);
+    let (few, many) = (dispatches_of_an_epoch(6), dispatches_of_an_epoch(10));
     let a_step = (many - few).div_ceil(4);
     assert!(a_step <= LIMIT, "{a_step} dispatches a step, at most {LIMIT} are allowed");
     println!("{a_step} dispatches a step");

@@ -206,11 +206,16 @@ fn without_room_for_one_example_the_weights_stay() {
         let data = DeviceDataset::upload(&images(40), &device).unwrap();
         let mut model = wide(&device);
         let before = weights(&model);
-        let unlimited = Unlimited(&device);
-        device.set_memory_limit(device.stats().live_bytes + 6000);
-        let failed = model.fit(&data, options(32));
-        assert!(matches!(failed, Err(Error::OutOfMemory { .. })), "{failed:?}");
-        drop(unlimited);
+        // For sums but not for activations, and for nothing at all.
+        for room in [6000, 0] {
+            let unlimited = Unlimited(&device);
+            device.set_memory_limit(device.stats().live_bytes + room);
+            let failed = model.fit(&data, options(32));
+            assert!(matches!(failed, Err(Error::OutOfMemory { .. })), "{failed:?}");
+            let failed = model.evaluate(&data);
+            assert!(matches!(failed, Err(Error::OutOfMemory { .. })), "{failed:?}");
+            drop(unlimited);
+        }
         assert!(weights(&model) == before, "on {device}");
         // And the model trains as if nothing had been.
         model.fit(&data, options(32).epochs(2)).unwrap();

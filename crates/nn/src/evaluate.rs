@@ -104,7 +104,9 @@ impl Sequential {
             }
             means
         });
-        self.put_totals(totals);
+        if means.is_ok() {
+            self.put_totals(totals);
+        }
         means
     }
 

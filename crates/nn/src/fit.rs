@@ -181,9 +181,12 @@ impl Sequential {
         let mut totals = self.take_totals()?;
         let run = Run { data, validation, order, options, start };
         run.data.device().reset_peak();
-        let history = run.epochs(self, &mut callbacks, &mut totals)?;
-        self.put_totals(totals);
-        Ok(history)
+        let history = run.epochs(self, &mut callbacks, &mut totals);
+        match &history {
+            Ok(_) => self.put_totals(totals),
+            Err(_) => self.forget_failed(),
+        }
+        history
     }
 
     /// The validation data with the positions to look at; takes them from `order` if they are part of the training data.

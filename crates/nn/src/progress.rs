@@ -11,7 +11,7 @@ use crate::metrics::Means;
 /// What `fit` writes to stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbose {
-    /// A bar if stderr is a terminal, else lines.
+    /// A bar if stderr is a terminal and `TILEGRAD_DEBUG` writes nothing there, else lines.
     #[default]
     Auto,
     /// Nothing.
@@ -44,7 +44,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(verbose: Verbose, epochs: usize, accuracy: bool) -> Progress {
         let verbose = match verbose {
-            Verbose::Auto if stderr().is_terminal() => Verbose::Bar,
+            Verbose::Auto if stderr().is_terminal() && std::env::var_os("TILEGRAD_DEBUG").is_none() => Verbose::Bar,
             Verbose::Auto => Verbose::Lines,
             other => other,
         };

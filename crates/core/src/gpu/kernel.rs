@@ -83,6 +83,11 @@ impl Pipelines {
         &self.all[index]
     }
 
+    /// Pipelines made so far.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// The pipeline's number, compiling it at first use. An error is remembered: a kernel that the driver refuses once it
     /// refuses always.
     pub(crate) fn find(&mut self, gpu: &GpuInner, layouts: &mut Layouts, d: &Dispatch<'_>) -> Result<usize, Error> {

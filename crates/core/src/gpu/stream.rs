@@ -135,6 +135,7 @@ impl Stream {
         if d.workgroups.contains(&0) {
             return;
         }
+        let known = self.pipelines.count();
         let all = || d.inputs.iter().chain(d.outputs);
         let ready = match all().find_map(|b| b.poison()) {
             Some(error) => Err(error.clone()),
@@ -148,6 +149,10 @@ impl Stream {
         let command = Command::new(d.kernel.entry, pipeline, group, d.params, d.workgroups, fills);
         self.launch(&gpu, &command);
         OpenRecording::with(&gpu, |open| open.push(command, d.inputs.iter().chain(d.outputs)));
+        // A software driver compiles at the launch, on a thread of its own: meanwhile the next pipeline is made here.
+        if self.pipelines.count() > known && gpu.description.kind == AdapterKind::Software {
+            self.flush();
+        }
     }
 
     fn refuse(&mut self, d: &Dispatch<'_>, error: Error) {

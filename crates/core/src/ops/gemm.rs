@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::{MATMUL, MATMUL_TILED, Shader};
 
 pub(super) use super::gemm_tiles::{HARDWARE, SOFTWARE, Tile, choose};
+use super::half;
 use super::unary::Unary;
 use crate::cpu::par;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
@@ -33,6 +34,9 @@ pub(super) struct Params {
     bias_offset: u32,
     k_split: u32,
     splits: u32,
+    has_bias: u32,
+    sums: u32,
+    unused: [u32; 2],
 }
 
 /// A batch of matrices in a buffer; strides and offset in elements.
@@ -72,6 +76,9 @@ pub(super) struct Product<'a> {
     pub(super) column_sums: bool,
     pub(super) c: &'a GpuBuffer,
     pub(super) c_offset: usize,
+    /// Whether `a` and `b` are `F16`, which takes cooperative matrices and excludes `column_sums`. `c` and the bias are `F32`
+    /// in any case.
+    pub(super) half: bool,
 }
 
 impl<'a> Product<'a> {
@@ -83,7 +90,19 @@ impl<'a> Product<'a> {
         c: &'a GpuBuffer,
         c_offset: usize,
     ) -> Product<'a> {
-        Product { size, batches: 1, a, b, bias: None, activation: None, mask: None, column_sums: false, c, c_offset }
+        Product {
+            size,
+            batches: 1,
+            a,
+            b,
+            bias: None,
+            activation: None,
+            mask: None,
+            column_sums: false,
+            c,
+            c_offset,
+            half: false,
+        }
     }
 }
 
@@ -91,6 +110,9 @@ impl<'a> Product<'a> {
 const ALONG_SUM: u32 = 0;
 const ACROSS: u32 = 1;
 const SINGLE: u32 = 2;
+
+/// `HAS_BIAS` and `SUMS` of a software kernel that looks at its parameters.
+const BY_PARAMETER: u32 = 2;
 
 fn load(x: &Operand<'_>, mask: usize, sum_stride: usize, sum: usize, other_stride: usize, other: usize) -> u32 {
     let aligned = [x.offset, x.batch, mask].iter().all(|v| v.is_multiple_of(4));
@@ -146,7 +168,10 @@ impl Operand<'_> {
 /// Launches a product; in two passes when the summed axis is split.
 pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     let [m, n, k] = p.size;
-    let (tile, shader) = choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]);
+    let (tile, shader) = match p.half {
+        true => half::kernel(gpu),
+        false => choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]),
+    };
     let tiles = tile.count(m, n) * p.batches;
     let (splits, k_split) = tile.split(gpu, tiles, k, m + n);
     // Small products on a software adapter share one pipeline: compiling another takes longer than they ever run.
@@ -176,17 +201,20 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         bias_offset: parts[2].start(shader),
         k_split: k_split as u32,
         splits: splits as u32,
+        has_bias: u32::from(p.bias.is_some()),
+        sums: u32::from(p.column_sums),
+        unused: [0; 2],
     };
     let rows = m + usize::from(p.column_sums);
     let partials = (splits > 1).then(|| gpu.alloc((splits * p.batches * rows * n * 4) as u64, "partial products"));
     // A binding that the kernel doesn't look at gets any buffer.
     let third = third.map_or(p.b.buffer, |(buffer, _)| buffer);
     let c_vec = |offset: usize| u32::from(!tiny && n.is_multiple_of(4) && offset.is_multiple_of(4));
-    let sums = u32::from(p.column_sums);
     let masks = [0, 1].map(|i| act_constant(p.mask.filter(|mask| mask.operand == i).map(|mask| mask.activation)));
     let first = match &partials {
-        None => [c_vec(p.c_offset), u32::from(p.bias.is_some()), act_constant(p.activation), sums],
-        Some(_) => [c_vec(0), 0, 0, sums],
+        None if tiny => [0, BY_PARAMETER, act_constant(p.activation), BY_PARAMETER],
+        None => [c_vec(p.c_offset), params.has_bias, act_constant(p.activation), params.sums],
+        Some(_) => [c_vec(0), 0, 0, params.sums],
     };
     let parts = parts.map(|part| part.range());
     gpu.dispatch_parts(
@@ -269,7 +297,10 @@ pub(super) fn headers(tiles: &[Tile]) -> Vec<Vec<(&'static str, u32)>> {
         ([ACROSS, ACROSS], [0, 1], [0, 0, 0, 1]),
         ([SINGLE, SINGLE], [0, 3], [0, 0, 0, 1]),
     ];
-    tiles.iter().flat_map(|tile| kinds.map(|(loads, masks, flags)| constants(*tile, loads, masks, flags))).collect()
+    let tiny = tiles.iter().filter(|tile| tile.is_software());
+    let tiny = tiny.map(|tile| constants(*tile, [SINGLE; 2], [0, 0], [0, BY_PARAMETER, 0, BY_PARAMETER]));
+    let all = tiles.iter().flat_map(|tile| kinds.map(|(loads, masks, flags)| constants(*tile, loads, masks, flags)));
+    all.chain(tiny).collect()
 }
 
 /// The activation that a kernel ends in, as its constant `ACT`.
