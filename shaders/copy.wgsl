@@ -1,7 +1,7 @@
 // Copies between layouts: y[to(i)] = x[from(i)] for every index i of a shape. Makes strided tensors contiguous, and puts
 // the parts of concat and pad in their place.
 //
-// Elements are copied as words, whatever their type. RANK is the number of axes that the index is split into.
+// Elements are copied as words or as parts of words, whatever their type. RANK is the number of axes that the index is split into.
 
 struct Params {
     len: u32,         // elements to copy
@@ -45,6 +45,24 @@ fn copy_words(
         let at = positions(i);
         y[at.y] = x[at.x];
     }
+}
+
+// Elements of two bytes, gathered two to a word: y is contiguous from its start.
+@compute @workgroup_size(SIZE)
+fn copy_halves(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let word = (group.x + group.y * groups.x) * SIZE + local;
+    if word * 2u >= p.len {
+        return;
+    }
+    // The last element once more where there is no second.
+    let at = vec2(positions(word * 2u).x, positions(min(word * 2u + 1u, p.len - 1u)).x);
+    let low = (x[at.x / 2u] >> (at.x % 2u * 16u)) & 0xffffu;
+    let high = (x[at.y / 2u] >> (at.y % 2u * 16u)) & 0xffffu;
+    y[word] = low | (high << 16u);
 }
 
 // Elements of one byte, gathered four to a word: y is contiguous from its start.

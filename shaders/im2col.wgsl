@@ -3,7 +3,8 @@
 //                    and zero where that lies outside the image
 //   im2col_backward  dx[first + n, iy, ix, group*CG + c] = sum of the columns that were copied from there (col2im)
 // x (N,H,W,C); columns (images*OH*OW, KH*KW*CG) with CG = C/GROUPS, for `images` images from `first` on and one
-// group. The second is a gather: each value of dx looks up its columns, so nothing is added atomically.
+// group. The first copies words, whatever they hold: of halves, two channels at a time. The second is a gather: each
+// value of dx looks up its columns, so nothing is added atomically.
 //
 // Header: H W C OH OW KH KW SH SW DH DW PT PL GROUPS, the geometry, baked because division by a constant is cheap.
 // C_VEC 1 when CG is a multiple of 4, and both offsets are. One invocation makes four neighbouring values.
@@ -19,8 +20,8 @@ struct Params {
     unused_2: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;              // forward: (N,H,W,C)
-@group(0) @binding(1) var<storage, read_write> columns: array<vec4<f32>>;  // forward: (images*OH*OW, KH*KW*CG)
+@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;              // forward: (N,H,W,C)
+@group(0) @binding(1) var<storage, read_write> columns: array<vec4<u32>>;  // forward: (images*OH*OW, KH*KW*CG)
 @group(0) @binding(0) var<storage, read> dcolumns: array<vec4<f32>>;       // backward: (images*OH*OW, KH*KW*CG)
 @group(0) @binding(1) var<storage, read_write> dx: array<vec4<f32>>;       // backward: (N,H,W,C), this group only
 
@@ -52,14 +53,14 @@ fn im2col_forward(
     if index >= size { return; }
     if C_VEC == 1u {
         let place = place_in_x(index);
-        columns[(p.columns_offset + index) >> 2u] = select(vec4<f32>(0.0), x[place.at >> 2u], place.inside);
+        columns[(p.columns_offset + index) >> 2u] = select(vec4<u32>(0u), x[place.at >> 2u], place.inside);
         return;
     }
     for (var i = 0u; i < 4u; i++) {
         if index + i < size {
             let place = place_in_x(index + i);
             let at = p.columns_offset + index + i;
-            columns[at >> 2u][at & 3u] = select(0.0, x[place.at >> 2u][place.at & 3u], place.inside);
+            columns[at >> 2u][at & 3u] = select(0u, x[place.at >> 2u][place.at & 3u], place.inside);
         }
     }
 }

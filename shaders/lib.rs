@@ -19,6 +19,9 @@ pub struct Shader {
     /// Whether it is a user's. Its header comes behind it then, so that lines are counted in its own text, and it is compiled
     /// with wgpu's bounds checks; the shaders of this crate carry their own.
     pub custom: bool,
+    /// What comes in front of everything, since extensions are enabled first. Not empty only where an adapter has to offer
+    /// cooperative matrices.
+    pub prelude: &'static str,
     /// Whether its inputs are images, which a software rasteriser reads faster than buffers.
     pub images: bool,
 }
@@ -52,7 +55,8 @@ impl Shader {
     /// assert!(wgsl.starts_with("const OP: u32 = 3u;\nvar<immediate> p: Params;\n"));
     /// ```
     pub fn with_header(&self, constants: &[(&'static str, u32)], params: ParamsIn) -> String {
-        let mut text = String::with_capacity(self.source.len() + 64 * constants.len() + 64);
+        let mut text = String::with_capacity(self.source.len() + 64 * constants.len() + 256);
+        text.push_str(self.prelude);
         if self.custom {
             text.push_str(self.source);
             text.push('\n');
@@ -76,13 +80,42 @@ macro_rules! shaders {
             name: $file,
             source: include_str!(concat!($file, ".wgsl")),
             custom: false,
+            prelude: "",
             images: false $(|| $images)?,
         };)*
 
         /// Every shader of the crate.
-        pub static ALL: &[&Shader] = &[$(&$constant),*];
+        pub static ALL: &[&Shader] = &[&MATMUL_COOPERATIVE_8, &MATMUL_COOPERATIVE_16, $(&$constant),*];
     };
 }
+
+/// The matrix product of cooperative matrices, with their size and types in front: WGSL has no constant that chooses a type.
+const fn cooperative(prelude: &'static str) -> Shader {
+    let source = include_str!("matmul_cooperative.wgsl");
+    Shader { name: "matmul_cooperative", source, custom: false, images: false, prelude }
+}
+
+/// Matrix product of f16 by cooperative matrices of 8 x 8.
+pub static MATMUL_COOPERATIVE_8: Shader = cooperative(
+    "enable f16;
+enable wgpu_cooperative_matrix;
+alias MatrixA = coop_mat8x8<f16, A>;
+alias MatrixB = coop_mat8x8<f16, B>;
+alias MatrixC = coop_mat8x8<f32, C>;
+const SIZE: u32 = 8u;
+",
+);
+
+/// Matrix product of f16 by cooperative matrices of 16 x 16.
+pub static MATMUL_COOPERATIVE_16: Shader = cooperative(
+    "enable f16;
+enable wgpu_cooperative_matrix;
+alias MatrixA = coop_mat16x16<f16, A>;
+alias MatrixB = coop_mat16x16<f16, B>;
+alias MatrixC = coop_mat16x16<f32, C>;
+const SIZE: u32 = 16u;
+",
+);
 
 shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
@@ -117,6 +150,7 @@ shaders! {
     RANDOM = "random", "Random numbers from a counter, and dropout.";
     REDUCE = "reduce", "Sums, products and extremes along axes.";
     SCATTER = "scatter", "Elements put to places by index.";
+    RESTORE = "restore", "A tensor as it was before an update.";
     RESAMPLE = "resample", "Weighted elements along an axis.";
     SOFTMAX = "softmax", "Softmax and log-softmax along an axis.";
     SORT = "sort", "Sorting along an axis.";

@@ -236,7 +236,7 @@ fn past_a_limit_of_the_adapter_no_pipeline_is_made() {
             kept[i] = x[i] + f32(p.len.x);
             y[i] = kept[i];
         }";
-    static MEMORY: Shader = Shader { name: "memory", source: LARGE, custom: true, images: false };
+    static MEMORY: Shader = Shader { name: "memory", source: LARGE, custom: true, images: false, prelude: "" };
     for device in devices().iter().filter(|d| d.is_gpu()) {
         let x = Tensor::ones([64], device);
         device.synchronize().unwrap();

@@ -7,10 +7,12 @@ mod common;
 mod conv_cases;
 #[path = "common/conv_special.rs"]
 mod conv_special;
+#[path = "common/half_products.rs"]
+mod half_products;
 mod onnx_runner;
 
 use common::{check, check_forward, check_with, random};
-use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvTranspose2dOptions, Device, Padding, Tensor, Unary};
+use tilegrad::{Conv2dOptions, ConvAlgorithm, ConvTranspose2dOptions, Device, HalfProducts, Padding, Tensor, Unary};
 
 fn hardware_kernels() {
     if let Ok(device) = Device::gpu() {
@@ -133,6 +135,20 @@ fn products() {
     check("gradients with the largest tile", &wide, |x| x[0].linear(&x[1], Some(&x[2]), None));
     let large = [random([1600, 64], 6, -1.0, 1.0), random([64, 1300], 7, -1.0, 1.0)];
     check_forward("the largest tile", &large, |x| x[0].matmul(&x[1]));
+}
+
+/// By cooperative matrices, where the adapter has them: lavapipe from Mesa 25.2 on. Without them halves run as `f32`, which
+/// tests/ops_half.rs looks at.
+#[test]
+fn products_of_halves() {
+    hardware_kernels();
+    match common::gpu().map(|device| device.half_products()) {
+        Some(HalfProducts::Cooperative) => {
+            half_products::products();
+            half_products::convolutions();
+        }
+        other => eprintln!("products of halves left out, without cooperative matrices: {other:?}"),
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use tilegrad::data::Dataset;
 use tilegrad::nn::layers::{BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
 use tilegrad::nn::{
     Activation, Adam, BuildContext, CategoricalCrossentropy, Clip, Context, FitOptions, History, Layer, Loss,
-    MeanSquaredError, Metric, Nadam, Optimizer, RmsProp, Sequential, SparseCategoricalCrossentropy, StepNumber,
-    Verbose,
+    MeanSquaredError, Metric, Nadam, Optimizer, Precision, RmsProp, Sequential, SparseCategoricalCrossentropy,
+    StepNumber, Verbose,
 };
 use tilegrad::{Device, Shape, ShapeError, Tensor};
 
@@ -71,6 +71,7 @@ fn same_bits<O: Optimizer + 'static, L: Loss + 'static>(
 #[test]
 fn recorded_steps_give_the_bits_of_eager_ones() {
     same_bits(network, || Adam::new(0.01), SparseCategoricalCrossentropy::new);
+    same_bits(|| network().precision(Precision::Mixed), || Adam::new(0.01), SparseCategoricalCrossentropy::new);
     same_bits(network, || Nadam::new(0.01).clip(Clip::GlobalNorm(1.0)), CategoricalCrossentropy::new);
     same_bits(network, || RmsProp::new(0.01), || CategoricalCrossentropy::new().label_smoothing(0.1));
     same_bits(network, || Adam::new(0.01), || Host(MeanSquaredError));

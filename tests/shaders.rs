@@ -13,7 +13,10 @@ use tilegrad_shaders::ParamsIn;
 /// Parses and validates; the message of an error shows the line with a caret.
 fn validate(name: &str, wgsl: &str) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(wgsl)));
-    let capabilities = Capabilities::IMMEDIATES | Capabilities::SUBGROUP;
+    let mut capabilities = Capabilities::IMMEDIATES | Capabilities::SUBGROUP;
+    if wgsl.contains("enable wgpu_cooperative_matrix;") {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
+    }
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
     validator.subgroup_operations(naga::valid::SubgroupOperationSet::all());
@@ -45,6 +48,15 @@ fn has_spirv_val() -> bool {
         eprintln!("spirv-val is not installed: the SPIR-V is not checked a second time");
     }
     found
+}
+
+/// Whether the validator knows SPV_KHR_cooperative_matrix: from 2023.4 on.
+fn knows_cooperative_matrices() -> bool {
+    let output = Command::new("spirv-val").arg("--version").output().expect("spirv-val is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix('v')).unwrap_or_default();
+    let mut numbers = version.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2023, 4)
 }
 
 fn spirv_val(name: &str, words: &[u32]) {
@@ -111,12 +123,13 @@ fn all_keep_to_the_limits_of_every_adapter() {
 #[test]
 fn all_translate_to_vulkan_metal_and_dx12() {
     let has_spirv_val = has_spirv_val();
-    for_each_kernel(|_, name, params, module, info| {
+    for_each_kernel(|kernel, name, params, module, info| {
         // What Vulkan 1.1 takes: subgroup operations are part of SPIR-V from 1.3 on.
         let options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
         let spirv =
             naga::back::spv::write_vec(module, info, &options, None).unwrap_or_else(|e| panic!("{name}: SPIR-V: {e}"));
-        if has_spirv_val {
+        let cooperative = !kernel.shader.prelude.is_empty();
+        if has_spirv_val && (!cooperative || knows_cooperative_matrices()) {
             spirv_val(name, &spirv);
         }
         // Where resources lie in Metal and DX12 is decided with the pipeline; any place will do for the translation.
@@ -129,6 +142,10 @@ fn all_translate_to_vulkan_metal_and_dx12() {
             };
             naga::back::msl::write_string(module, info, &options, &pipeline)
                 .unwrap_or_else(|e| panic!("{name}: {} in MSL: {e}", entry.name));
+        }
+        if cooperative {
+            // DX12 has none.
+            return;
         }
         let options = naga::back::hlsl::Options {
             fake_missing_bindings: true,

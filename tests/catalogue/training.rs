@@ -8,6 +8,7 @@ use tilegrad::ops::optimizer::{
     adam_step, adamax_step, lion_step, rmsprop_step, sgd_step,
 };
 use tilegrad::ops::pack::pack;
+use tilegrad::ops::restore::restore_unless;
 use tilegrad::{Clock, Tensor};
 
 use super::{Row, row};
@@ -110,6 +111,14 @@ fn cross_entropy(x: &[Tensor]) -> Tensor {
     Tensor::concat(&[&dx.reshape([30]), &of_targets.reshape([30]), &sums], 0)
 }
 
+/// One that is kept as it is, and one that is what the second was.
+fn restored(x: &[Tensor]) -> Tensor {
+    let (kept, taken_back) = (fresh(&x[0]), fresh(&x[0]));
+    restore_unless(&x[0].eq(&x[0]).max(), &x[1], &kept);
+    restore_unless(&x[0].ne(&x[0]).max(), &x[1], &taken_back);
+    kept.sub(&taken_back)
+}
+
 pub fn rows() -> Vec<Row> {
     vec![
         row("sgd_step", two(), sgd).constant(&["sgd_step"]).onnx(&["Momentum"]),
@@ -122,6 +131,7 @@ pub fn rows() -> Vec<Row> {
         row("clock_advance", two(), clock).constant(&["clock_advance", "clock_batch"]),
         row("cross_entropy_step", two(), cross_entropy).constant(&["cross_entropy_step"]),
         row("pack", two(), packed).constant(&["pack"]),
+        row("restore_unless", two(), restored).constant(&["restore"]),
         row("update_running", two(), running).constant(&["update_running"]),
     ]
 }

@@ -53,7 +53,7 @@ fn reduce_float(node: &Node, f: impl Fn(&Tensor, &[isize], bool) -> Tensor) -> O
 /// Of floats and integers.
 fn absolute(x: &Tensor) -> Tensor {
     match x.dtype() {
-        DType::F32 => x.abs(),
+        DType::F32 | DType::F16 => x.abs(),
         DType::I32 => x.maximum(&x.sub(x).sub(x)),
         DType::U32 | DType::U8 | DType::Bool => x.clone(),
     }

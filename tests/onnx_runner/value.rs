@@ -77,7 +77,7 @@ impl Value {
     /// A tensor whose element type is ONNX's, too; `u32` is the type of indices and becomes I64.
     pub fn of(tensor: Tensor) -> Value {
         let element = match tensor.dtype() {
-            DType::F32 => F32,
+            DType::F32 | DType::F16 => F32,
             DType::U8 => U8,
             DType::I32 => I32,
             DType::U32 => I64,
@@ -193,6 +193,7 @@ fn read(tensor: &Tensor) -> Outcome<Host> {
     let problem = |e: tilegrad::Error| Miss::Failed(e.to_string());
     Ok(match tensor.dtype() {
         DType::F32 => Host::Float(tensor.to_vec::<f32>().map_err(problem)?),
+        DType::F16 => return read(&tensor.cast(DType::F32)),
         DType::I32 => Host::Int(tensor.to_vec::<i32>().map_err(problem)?.iter().map(|&v| v.into()).collect()),
         DType::U32 => Host::Int(tensor.to_vec::<u32>().map_err(problem)?.iter().map(|&v| v.into()).collect()),
         DType::U8 => Host::Int(tensor.to_vec::<u8>().map_err(problem)?.iter().map(|&v| v.into()).collect()),

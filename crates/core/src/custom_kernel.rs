@@ -117,7 +117,7 @@ fn intern(name: &str, wgsl: &str, entry: &str) -> (&'static Shader, &'static str
     let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let leak = |text: &str| -> &'static str { Box::leak(text.into()) };
     *known.get_or_insert_default().entry([name, wgsl, entry].map(String::from)).or_insert_with(|| {
-        let shader = Shader { name: leak(name), source: leak(wgsl), custom: true, images: false };
+        let shader = Shader { name: leak(name), source: leak(wgsl), custom: true, images: false, prelude: "" };
         (Box::leak(Box::new(shader)), leak(entry))
     })
 }

@@ -308,7 +308,7 @@ impl Device {
         &self.0
     }
 
-    fn as_gpu(&self) -> Option<&Gpu> {
+    pub(crate) fn as_gpu(&self) -> Option<&Gpu> {
         match &self.0 {
             Kind::Gpu(gpu) => Some(gpu),
             Kind::Cpu(_) => None,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::dtype::{DType, Element};
+use crate::half::Half;
 use crate::tensor::Tensor;
 
 /// Elements shown at either end of a long axis.
@@ -13,6 +14,7 @@ impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.dtype() {
             DType::F32 => show::<f32>(self, f, |v| format!("{v:.4}")),
+            DType::F16 => show::<Half>(self, f, |v| format!("{v:.4}")),
             DType::I32 => show::<i32>(self, f, |v| v.to_string()),
             DType::U32 => show::<u32>(self, f, |v| v.to_string()),
             DType::U8 => show::<u8>(self, f, |v| v.to_string()),
@@ -57,7 +59,7 @@ fn axis(f: &mut fmt::Formatter<'_>, shape: &[usize], cells: &[String], width: us
 
 #[cfg(test)]
 mod tests {
-    use crate::{Device, Tensor};
+    use crate::{DType, Device, Tensor};
 
     #[test]
     fn looks_like_numpy() {
@@ -66,6 +68,10 @@ mod tests {
         let long: Vec<u32> = (0..100).collect();
         let x = Tensor::new(&long, [100], &Device::cpu());
         assert_eq!(x.to_string(), "[ 0  1  2 .. 97 98 99]\nu32 [100]");
+        assert_eq!(
+            Tensor::new(&[1.5, 0.1], [2], &Device::cpu()).cast(DType::F16).to_string(),
+            "[1.5000 0.1000]\nf16 [2]"
+        );
         assert_eq!(Tensor::scalar(2.0, &Device::cpu()).to_string(), "2.0000\nf32 []");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// The type of a tensor's elements. Gradients are `F32`; the others carry data, labels, indices and conditions.
+use crate::half::Half;
+
+/// The type of a tensor's elements. Gradients are `F32`; the others carry data, labels, indices, conditions, and
+/// operands of products in mixed precision.
 ///
 /// Integers have arithmetic of their own, which wraps; nothing is converted unless [`Tensor::cast`](crate::Tensor::cast)
 /// says so.
@@ -10,6 +13,9 @@ use std::fmt;
 pub enum DType {
     /// 32-bit floating point.
     F32,
+    /// 16-bit floating point: operands of products, at half the memory. It is cast, moved and multiplied; everything else is
+    /// calculated in `F32`. Packed two to a word on a GPU.
+    F16,
     /// 32-bit signed integer.
     I32,
     /// 32-bit unsigned integer: labels, indices, argmax.
@@ -25,6 +31,7 @@ impl DType {
     pub fn size(self) -> usize {
         match self {
             DType::F32 | DType::I32 | DType::U32 => 4,
+            DType::F16 => 2,
             DType::U8 | DType::Bool => 1,
         }
     }
@@ -34,6 +41,7 @@ impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DType::F32 => "f32",
+            DType::F16 => "f16",
             DType::I32 => "i32",
             DType::U32 => "u32",
             DType::U8 => "u8",
@@ -45,13 +53,14 @@ impl fmt::Display for DType {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
+    impl Sealed for crate::half::Half {}
     impl Sealed for i32 {}
     impl Sealed for u32 {}
     impl Sealed for u8 {}
     impl Sealed for bool {}
 }
 
-/// A Rust type that a tensor can hold: `f32`, `i32`, `u32`, `u8` or `bool`.
+/// A Rust type that a tensor can hold: `f32`, [`Half`], `i32`, `u32`, `u8` or `bool`.
 pub trait Element: bytemuck::NoUninit + fmt::Debug + Send + Sync + sealed::Sealed {
     /// The matching [`DType`].
     const DTYPE: DType;
@@ -64,6 +73,12 @@ pub trait Element: bytemuck::NoUninit + fmt::Debug + Send + Sync + sealed::Seale
 impl Element for f32 {
     const DTYPE: DType = DType::F32;
     fn collect(bytes: &[u8]) -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(bytes)
+    }
+}
+impl Element for Half {
+    const DTYPE: DType = DType::F16;
+    fn collect(bytes: &[u8]) -> Vec<Half> {
         bytemuck::pod_collect_to_vec(bytes)
     }
 }

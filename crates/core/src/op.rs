@@ -7,7 +7,7 @@ use crate::cpu::HostBuffer;
 use crate::debug;
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
-use crate::gpu::{OpNote, Stream};
+use crate::gpu::{Gpu, OpNote, Stream};
 use crate::recording;
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::storage::{Data, Storage};
@@ -36,6 +36,11 @@ pub trait Op: Debug + Send + Sync + 'static {
             None => Ok(DType::F32),
             Some(i) => Err(ShapeError::new(format!("input {i} is {}, expected f32", x[i]))),
         }
+    }
+
+    /// What becomes of inputs of type [`DType::F16`], for these shapes and on this device (`None`: the CPU).
+    fn halves(&self, _x: &[&Shape], _gpu: Option<&Gpu>) -> Halves {
+        Halves::Refused
     }
 
     /// Outputs besides the first, for backward or for statistics: argmax positions, batch means. They carry no gradient.
@@ -79,6 +84,17 @@ pub trait Op: Debug + Send + Sync + 'static {
         let elements: usize = x.iter().map(|s| s.len()).sum();
         Cost { flops: y.len() as u64, bytes: 4 * (elements + y.len()) as u64 }
     }
+}
+
+/// What an op does with inputs of type [`DType::F16`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// They are refused.
+    Refused,
+    /// Its code reads them as they are.
+    Read,
+    /// Its code gets them as `f32`.
+    Widened,
 }
 
 /// Arithmetic (floating-point operations) and memory traffic (bytes) of an op.
@@ -166,7 +182,11 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
     check_devices(op.name(), device, x);
     let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
     let dtypes: Vec<DType> = x.iter().map(|t| t.dtype()).collect();
-    let inferred = op.infer(&shapes).and_then(|shape| Ok((shape, op.dtype(&dtypes)?)));
+    let halves = op.halves(&shapes, device.as_gpu());
+    let inferred = op.infer(&shapes).and_then(|shape| {
+        check_halves(halves, &dtypes)?;
+        Ok((shape, op.dtype(&dtypes)?))
+    });
     let (shape, dtype) = fits(op.name(), inferred);
 
     // Run.
@@ -182,7 +202,7 @@ fn apply_on(device: &Device, op: impl Op, x: &[&Tensor]) -> (Tensor, Vec<Tensor>
             // Not by `map`: in a closure the caller's line is lost.
             let mut inputs = Vec::with_capacity(x.len());
             for (i, &t) in x.iter().enumerate() {
-                inputs.push(readable(&op, i, t));
+                inputs.push(readable(&op, halves, i, t));
             }
             let mut y = allocate_and_run(&op, device, &inputs, shape, dtype, &aux);
             debug::after(&op, &inputs, &y);
@@ -233,11 +253,34 @@ fn check_devices(op: &str, device: &Device, x: &[&Tensor]) {
     }
 }
 
-/// The tensor in a layout that the op reads. Detached: what is recorded is the tensor that the caller gave.
+fn check_halves(halves: Halves, x: &[DType]) -> Result<(), ShapeError> {
+    match x.iter().position(|&d| d == DType::F16) {
+        Some(i) if halves == Halves::Refused => {
+            let error = ShapeError::new(format!("input {i} is f16, which is only cast, viewed and multiplied"));
+            Err(error.help("convert it with .cast(DType::F32)"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The tensor in a type and layout that the op reads. Detached: what is recorded is the tensor that the caller gave.
 #[track_caller]
-fn readable(op: &impl Op, i: usize, x: &Tensor) -> Tensor {
+fn readable(op: &dyn Op, halves: Halves, i: usize, x: &Tensor) -> Tensor {
     let x = x.detach();
+    let x = if x.dtype() == DType::F16 && halves == Halves::Widened { widen(&x) } else { x };
     if op.takes(i, x.layout()) { x } else { x.contiguous() }
+}
+
+/// The tensor as `f32`. One whose axes are in another order than in memory is converted in memory's order: nothing is
+/// rearranged on the way.
+#[track_caller]
+fn widen(x: &Tensor) -> Tensor {
+    let strides = x.layout().strides;
+    let mut order: Vec<isize> = (0..x.rank() as isize).collect();
+    order.sort_by_key(|&axis| std::cmp::Reverse(strides[axis as usize]));
+    let mut back = vec![0; x.rank()];
+    (0..).zip(&order).for_each(|(to, &axis)| back[axis as usize] = to);
+    x.permute(&order).cast(DType::F32).permute(&back)
 }
 
 #[track_caller]
@@ -296,7 +339,8 @@ pub fn apply_in_place(op: &dyn Op, x: &[&Tensor], y: &[&Tensor]) {
     let device = y[0].device();
     check_devices(op.name(), device, x);
     check_devices(op.name(), device, y);
-    fits(op.name(), op.dtype(&x.iter().map(|t| t.dtype()).collect::<Vec<_>>()));
+    let dtypes: Vec<DType> = x.iter().map(|t| t.dtype()).collect();
+    fits(op.name(), check_halves(Halves::Refused, &dtypes).and_then(|()| op.dtype(&dtypes)));
     for (i, t) in y.iter().enumerate() {
         let shared = x.iter().chain(&y[i + 1..]).any(|other| t.shares_memory(other));
         assert!(!shared, "{}: a tensor that is updated shares its memory with another operand", op.name());
@@ -406,6 +450,9 @@ pub(crate) fn gpu_view(x: &Tensor) -> GpuView<'_> {
 
 /// Runs an op's definition on CPU inputs; `y` gives shapes and types of the outputs. For the cross-check of `debug.rs`.
 pub(crate) fn run_on_cpu(op: &dyn Op, x: &[Tensor], y: &[Tensor]) -> Vec<Tensor> {
+    let shapes: Vec<&Shape> = x.iter().map(|t| t.shape()).collect();
+    let halves = op.halves(&shapes, None);
+    let x: Vec<Tensor> = x.iter().enumerate().map(|(i, t)| readable(op, halves, i, t)).collect();
     let aux: Vec<_> = y[1..].iter().map(|t| (*t.shape(), t.dtype())).collect();
-    allocate_and_run(op, &Device::cpu(), x, *y[0].shape(), y[0].dtype(), &aux)
+    allocate_and_run(op, &Device::cpu(), &x, *y[0].shape(), y[0].dtype(), &aux)
 }

@@ -8,6 +8,7 @@ use crate::device::{Device, Kind};
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::gpu::Readback;
+use crate::half::Half;
 use crate::op::{gpu_view, snapshot};
 use crate::ops;
 use crate::shape::{Layout, Shape};
@@ -315,6 +316,7 @@ impl Tensor {
         }
         Ok(match self.dtype() {
             DType::F32 => Tensor::new(&self.to_vec::<f32>()?, self.shape(), device),
+            DType::F16 => Tensor::new(&self.to_vec::<Half>()?, self.shape(), device),
             DType::I32 => Tensor::new(&self.to_vec::<i32>()?, self.shape(), device),
             DType::U32 => Tensor::new(&self.to_vec::<u32>()?, self.shape(), device),
             DType::U8 => Tensor::new(&self.to_vec::<u8>()?, self.shape(), device),

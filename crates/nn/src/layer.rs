@@ -7,6 +7,7 @@ use tilegrad_core::{Rng, Shape, ShapeError, Tensor};
 use crate::activation::Activation;
 use crate::initializers::Initializer;
 use crate::param::Param;
+use crate::precision::Precision;
 
 /// A step of a model from tensor to tensor. Everything in [`layers`](crate::layers) is one, and so can be a type of yours:
 ///
@@ -152,8 +153,18 @@ impl BuildContext {
 pub struct Context<'a> {
     /// Whether this is a training step: dropout drops, batch normalization looks at the batch.
     pub training: bool,
+    /// What the operands of products are stored in: see [`Context::operand`].
+    pub precision: Precision,
     /// Where random numbers come from.
     pub rng: &'a mut Rng,
+}
+
+impl Context<'_> {
+    /// A tensor as the operand of a matrix product or a convolution, whose other one has to come from here too: rounded to 16
+    /// bits in mixed precision. The product is `f32` in any case.
+    pub fn operand(&self, x: &Tensor) -> Tensor {
+        self.precision.operand(x)
+    }
 }
 
 /// Turns a type into the start of an automatic name, by Keras's rule: `MaxPooling2D` is `max_pooling2d`.

@@ -39,6 +39,7 @@ mod metrics;
 mod model;
 pub mod optimizers;
 mod param;
+mod precision;
 mod progress;
 mod steps;
 mod summary;
@@ -64,6 +65,7 @@ pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd, StepNumber,
 };
 pub use param::Param;
+pub use precision::Precision;
 pub use progress::Verbose;
 pub use summary::{Summary, SummaryRow};
 pub use train::Evaluation;

@@ -9,6 +9,7 @@ use crate::activation::Activation;
 use crate::arena::{ALIGN, Arena};
 use crate::layer::{BuildContext, Context, Layer, snake_case};
 use crate::param::Param;
+use crate::precision::Precision;
 use crate::summary::Summary;
 use crate::train::Compiled;
 
@@ -36,6 +37,7 @@ pub struct Sequential {
     name: String,
     input: Option<Shape>,
     layers: Vec<LayerEntry>,
+    pub(crate) precision: Precision,
     pub(crate) built: Option<Built>,
     pub(crate) compiled: Option<Compiled>,
 }
@@ -114,7 +116,14 @@ impl Sequential {
 
     /// A model that is told its input's shape later.
     pub fn empty() -> Sequential {
-        Sequential { name: "sequential".into(), input: None, layers: Vec::new(), built: None, compiled: None }
+        Sequential {
+            name: "sequential".into(),
+            input: None,
+            layers: Vec::new(),
+            precision: Precision::F32,
+            built: None,
+            compiled: None,
+        }
     }
 
     /// Sets the shape of one example. A model that was built has to be built again.
@@ -127,6 +136,21 @@ impl Sequential {
     /// Sets the model's name.
     pub fn named(mut self, name: impl Into<String>) -> Sequential {
         self.name = name.into();
+        self
+    }
+
+    /// Sets what the operands of products are stored in, in training and in inference. Weights stay as they are; an optimizer
+    /// that was compiled starts over.
+    ///
+    /// ```
+    /// use tilegrad_nn::{Precision, Sequential};
+    /// let model = Sequential::new([28, 28, 1]).precision(Precision::Mixed);
+    /// ```
+    pub fn precision(mut self, precision: Precision) -> Sequential {
+        self.precision = precision;
+        if let Some(compiled) = &mut self.compiled {
+            compiled.reset();
+        }
         self
     }
 
@@ -204,6 +228,7 @@ impl Sequential {
             .weights()
             .map(|param| (param.clone(), param.initializer().values(param.shape(), seeds.next_u64())))
             .collect();
+        self.precision.announce(device);
         self.arrange(device, seed, weights)
     }
 
@@ -366,7 +391,7 @@ impl Sequential {
     fn forward_to_index(&self, x: &Tensor, end: usize) -> Result<Tensor> {
         self.check_input(x)?;
         let mut rng = Rng::new(0);
-        let mut context = Context { training: false, rng: &mut rng };
+        let mut context = Context { training: false, precision: self.precision, rng: &mut rng };
         Ok(run(&self.layers[..end], x, &mut context))
     }
 
@@ -389,7 +414,7 @@ impl Sequential {
     /// Runs `f` with inference's context and without a tape.
     pub(crate) fn infer<R>(&self, f: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let mut rng = Rng::new(0);
-        no_grad(|| f(&mut Context { training: false, rng: &mut rng }))
+        no_grad(|| f(&mut Context { training: false, precision: self.precision, rng: &mut rng }))
     }
 }
 

@@ -4,7 +4,7 @@
 //! forward   logits = model(x)            recorded on the tape
 //! loss      l = loss(logits, y)          (N), added to the sums on the device
 //! backward  d = gradients of mean(l)     packed into one arena
-//! update    weights, moments <- d        one kernel, in place
+//! update    weights, moments <- d        one kernel, in place; in mixed precision only if all of d is finite
 //! ```
 //!
 //! Nothing is uploaded or read back on the way, so that the device never waits for the host. A batch may be worked on in
@@ -21,6 +21,7 @@ use crate::losses::{Loss, Target};
 use crate::metrics::{Metric, Totals, correct};
 use crate::model::{Built, Output, Sequential};
 use crate::optimizers::Optimizer;
+use crate::precision::{LossScale, Precision};
 
 /// What `compile` adds to a model.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ struct State {
     /// `(L)` each, in the layout of the trainable weights; made when they are first used, with the gradients.
     moments: Vec<Tensor>,
     gradients: Option<Tensor>,
+    /// In mixed precision; made with them.
+    loss_scale: Option<LossScale>,
     steps: u64,
     /// What steps count on the device.
     clock: Clock,
@@ -58,6 +61,7 @@ impl Compiled {
         self.state.get_or_insert_with(|| State {
             moments: Vec::new(),
             gradients: None,
+            loss_scale: None,
             steps: 0,
             clock: Clock::new(&built.device),
             rng: Rng::new(built.seed),
@@ -126,6 +130,17 @@ impl Sequential {
     /// Before the model is compiled.
     pub fn learning_rate(&self) -> Result<f32> {
         Ok(self.compiled()?.optimizer.learning_rate())
+    }
+
+    /// What the loss is multiplied by before backward in mixed precision; `None` before the first step, and in 32 bits. It is
+    /// halved by a step with an infinite gradient, which is left out, and doubled after 2,000 steps without one. Waits for the
+    /// device.
+    ///
+    /// # Errors
+    /// Before the model is compiled, and when the device failed.
+    pub fn loss_scale(&self) -> Result<Option<f32>> {
+        let state = self.compiled()?.state.as_ref();
+        state.and_then(|state| state.loss_scale.as_ref()).map(|scale| scale.scale().item()).transpose()
     }
 
     /// Changes the optimizer's learning rate.
@@ -213,6 +228,9 @@ impl Sequential {
             let moments = 0..optimizer.moments().len();
             state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
             state.gradients = Some(built.trainable.full(0.0));
+            let arenas = 1 + state.moments.len();
+            state.loss_scale = (self.precision == Precision::Mixed)
+                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len()));
         }
         (built, &**optimizer, state)
     }
@@ -222,7 +240,7 @@ impl Sequential {
         let Some(state) = self.compiled.as_mut().and_then(|c| c.state.as_mut()) else { return };
         state.means.clear();
         if state.steps == 0 {
-            (state.moments, state.gradients) = (Vec::new(), None);
+            (state.moments, state.gradients, state.loss_scale) = (Vec::new(), None, None);
         }
     }
 
@@ -273,9 +291,18 @@ impl Sequential {
         }
         let (built, optimizer, state) = self.training();
         no_grad(|| {
-            let gradients = optimizer.clip().apply_to_arena(state.arena_of_gradients(), &built.trainable);
-            let number = StepNumber::Clock(state.clock.clone());
-            optimizer.step(&number, built.trainable.values(), &gradients, &state.moments);
+            let (weights, gradients) = (built.trainable.values(), state.arena_of_gradients());
+            let update = |gradients: &Tensor| {
+                let gradients = optimizer.clip().apply_to_arena(gradients, &built.trainable);
+                optimizer.step(&StepNumber::Clock(state.clock.clone()), weights, &gradients, &state.moments);
+            };
+            match &state.loss_scale {
+                None => update(gradients),
+                Some(scale) => {
+                    let updated: Vec<&Tensor> = std::iter::once(weights).chain(&state.moments).collect();
+                    scale.step(gradients, &updated, update);
+                }
+            }
             state.clock.advance(rng.end_step());
         });
         // Of what changes weights, moments and clock, the device has left out all or nothing.
@@ -287,7 +314,8 @@ impl Sequential {
         done
     }
 
-    /// The gradients of these examples' part in the mean loss of a batch of `batch` examples.
+    /// The gradients of these examples' part in the mean loss of a batch of `batch` examples,
+    /// multiplied by the loss scale if there is one.
     fn gradients(
         &mut self,
         x: &Tensor,
@@ -297,20 +325,25 @@ impl Sequential {
         totals: &mut Totals,
     ) -> Result<Gradients> {
         let mean = self.state()?.mean(x.shape()[0], batch, x.device());
+        // Made with what the optimizer keeps, which in 32 bits is not needed before the gradients are there.
+        let mixed = self.precision == Precision::Mixed;
+        let scale = mixed.then(|| self.training().2.loss_scale.as_ref().map(LossScale::scale)).flatten();
+        let scaled = |dy: &Tensor| scale.as_ref().map_or_else(|| dy.clone(), |scale| no_grad(|| dy.mul(scale)));
         let compiled = self.compiled()?;
-        let output = self.forward_headless(x, compiled.loss.head(), &mut Context { training: true, rng });
+        let mut context = Context { training: true, precision: self.precision, rng };
+        let output = self.forward_headless(x, compiled.loss.head(), &mut context);
         let logits = output.tensor();
         let from_logits = matches!(output, Output::Logits(_));
         if compiled.loss.is_cross_entropy(from_logits) && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
             let dy = totals.add_cross_entropy(logits, y, batch);
-            return Ok(logits.backward_with(&dy));
+            return Ok(logits.backward_with(&scaled(&dy)));
         }
         let losses = compiled.losses(&output, y);
         let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
         totals.add(&losses, correct.as_ref());
         drop((output, correct));
         // Those of the mean loss without computing that.
-        Ok(losses.backward_with(&mean))
+        Ok(losses.backward_with(&scaled(&mean)))
     }
 
     /// Measures one batch, as in inference, and adds it to `totals`.

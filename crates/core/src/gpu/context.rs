@@ -63,13 +63,15 @@ pub struct AdapterDescription {
     pub timestamps: bool,
     /// Smallest and largest number of invocations in a subgroup, where shaders can use subgroups.
     pub subgroup_sizes: Option<(u32, u32)>,
+    /// Side of the cooperative matrices (tensor cores) that multiply `f16` into `f32` and that tilegrad has kernels for.
+    pub cooperative_matrix: Option<u32>,
 }
 
 impl fmt::Display for AdapterDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} [{}, {}, {}; tensors up to {} MiB, {} KiB workgroup memory, {} threads a workgroup, {}{}]",
+            "{} [{}, {}, {}; tensors up to {} MiB, {} KiB workgroup memory, {} threads a workgroup, {}{}{}]",
             self.name,
             self.kind,
             self.backend,
@@ -79,6 +81,7 @@ impl fmt::Display for AdapterDescription {
             self.max_workgroup_threads,
             if self.immediates { "immediates" } else { "uniform ring" },
             if self.timestamps { ", timestamps" } else { "" },
+            if self.cooperative_matrix.is_some() { ", f16 tensor cores" } else { "" },
         )
     }
 }
@@ -135,8 +138,31 @@ fn describe(adapter: wgpu::Adapter) -> Adapter {
         subgroup_sizes: features
             .contains(wgpu::Features::SUBGROUP)
             .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+        cooperative_matrix: cooperative_matrix(&adapter, info.subgroup_min_size, info.subgroup_max_size),
     };
     Adapter { description, adapter }
+}
+
+/// The features that the kernels of cooperative matrices need.
+const COOPERATIVE: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+/// The side of square cooperative matrices of `f16` that add up in `f32`, the larger of 16 and 8. None where subgroups are
+/// not of one size, since the kernel's workgroup is a number of whole ones.
+fn cooperative_matrix(adapter: &wgpu::Adapter, smallest: u32, largest: u32) -> Option<u32> {
+    let known = smallest == largest && [8, 16, 32, 64].contains(&smallest);
+    if !known || !adapter.features().contains(COOPERATIVE) {
+        return None;
+    }
+    let offered = adapter.cooperative_matrix_properties();
+    [16, 8].into_iter().find(|side| {
+        let fits = |c: &wgpu::CooperativeMatrixProperties| {
+            [c.m_size, c.n_size, c.k_size] == [*side; 3]
+                && c.ab_type == wgpu::CooperativeScalarType::F16
+                && c.cr_type == wgpu::CooperativeScalarType::F32
+        };
+        offered.iter().any(fits)
+    })
 }
 
 impl Adapter {
@@ -160,9 +186,17 @@ impl Adapter {
         if self.description.timestamps {
             features |= wgpu::Features::TIMESTAMP_QUERY;
         }
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if self.description.cooperative_matrix.is_some() {
+            features |= COOPERATIVE;
+            // SAFETY: the one experimental feature asked for is that of cooperative matrices. What it may get wrong is used
+            // by one kernel only, when mixed precision is asked for, and after its results were compared with f32.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("tilegrad"),
             required_features: features,
+            experimental_features,
             required_limits: limits,
             ..Default::default()
         };
@@ -201,6 +235,10 @@ pub(crate) struct GpuInner {
     pub(crate) checked: bool,
     /// The first error that no call could return: a lost device, or something the driver refused.
     failure: Arc<OnceLock<Error>>,
+    /// Whether the kernels of cooperative matrices have been found right on this adapter.
+    cooperative: AtomicBool,
+    /// Whether that has been looked at; locked meanwhile.
+    pub(crate) cooperative_checked: Mutex<bool>,
     pub(crate) memory: Memory,
     /// Set to run the hardware kernels on a software adapter, where they are slow and right.
     hardware_kernels: AtomicBool,
@@ -227,6 +265,8 @@ impl Gpu {
             pool: Mutex::new(Pool::default()),
             failure,
             checked: std::env::var("TILEGRAD_BOUNDS_CHECKS").is_ok_and(|v| v == "1"),
+            cooperative: AtomicBool::new(false),
+            cooperative_checked: Mutex::new(false),
             memory: Memory::default(),
             hardware_kernels: AtomicBool::new(false),
             tuning: RwLock::default(),
@@ -265,6 +305,18 @@ impl Gpu {
     /// Smallest and largest number of invocations in a subgroup, where shaders can use subgroups.
     pub fn subgroup_sizes(&self) -> Option<(u32, u32)> {
         self.0.description.subgroup_sizes
+    }
+
+    /// The side of cooperative matrices, where kernels should use them and once they have been found right. A software adapter
+    /// emulates them, slower than it multiplies `f32`.
+    pub fn cooperative_matrix(&self) -> Option<u32> {
+        let useful = self.0.cooperative.load(Relaxed) && !self.wants_software_kernels();
+        self.0.description.cooperative_matrix.filter(|_| useful)
+    }
+
+    /// Says whether kernels may use cooperative matrices.
+    pub(crate) fn trust_cooperative(&self, trusted: bool) {
+        self.0.cooperative.store(trusted, Relaxed);
     }
 
     /// The one stream, locked: kernels are recorded and submitted one thread at a time.

@@ -179,7 +179,7 @@ impl Op for Binary {
 #[track_caller]
 fn binary(op: Binary, of_integers: Integer, lhs: &Tensor, rhs: &Tensor) -> Tensor {
     match lhs.dtype() {
-        DType::F32 => apply(op, &[lhs, rhs]),
+        DType::F32 | DType::F16 => apply(op, &[lhs, rhs]),
         _ => integers(of_integers, op.name(), lhs, rhs),
     }
 }

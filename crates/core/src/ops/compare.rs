@@ -145,6 +145,7 @@ impl Op for Condition {
                 let f = |a: &u8, b: &u8| self.of_bytes(a, b).into();
                 map2(&shape, (x[0].buffer(), l), (x[1].buffer(), r), y, f);
             }
+            DType::F16 => unreachable!("refused before"),
         }
     }
 
@@ -155,6 +156,7 @@ impl Op for Condition {
             DType::I32 => 1,
             DType::U32 => 2,
             DType::U8 | DType::Bool => 3,
+            DType::F16 => unreachable!("refused before"),
         };
         let constants = &[("KIND", kind), ("RANK", kernel_rank(&l.shape))];
         let kernel = Kernel { shader: &COMPARE, entry: "compare_forward", constants };

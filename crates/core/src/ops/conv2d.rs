@@ -12,9 +12,10 @@ use std::borrow::Cow;
 
 use super::conv_options::{Conv2dOptions, conv_shape, windows};
 use super::gemm::{check_epilogue, finish_tensor};
-use super::{conv2d_cpu as cpu, conv2d_gpu as kernels};
-use crate::gpu::Stream;
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
+use super::{conv2d_cpu as cpu, conv2d_gpu as kernels, half};
+use crate::dtype::DType;
+use crate::gpu::{Gpu, Stream};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Halves, Op, Saves, apply, fits};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -62,6 +63,11 @@ impl Geometry {
         self.h.size * self.w.size * self.c / self.groups
     }
 
+    /// Whether halves can be copied to columns in pairs, as the words that they are packed in.
+    fn has_pairs(&self) -> bool {
+        (self.c / self.groups).is_multiple_of(2)
+    }
+
     fn cost(&self) -> Cost {
         let elements = self.x().len() + self.y().len() + self.kernel().len();
         Cost { flops: 2 * (self.pixels() * self.o * self.depth()) as u64, bytes: 4 * elements as u64 }
@@ -71,6 +77,19 @@ impl Geometry {
 /// Inputs `x`, `w`, and perhaps `bias (O)`.
 #[derive(Debug)]
 struct Conv2d(Conv2dOptions);
+
+impl Conv2d {
+    /// The gradients where the operands are halves: `dz` is rounded too, but for the bias.
+    fn backward_of_halves(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let (options, x, w) = (plain(&self.0), node.input(0), node.input(1));
+        let dz = self.0.activation.map_or_else(|| dy.clone(), |f| f.derivative(&node.output(), dy));
+        let rounded = half::like(x, &dz);
+        let dx = node.needs(0).then(|| data_gradient(*x.shape(), options, &rounded, w));
+        let dw = node.needs(1).then(|| weight_gradient(*w.shape(), options, x, &rounded));
+        let dbias = (node.inputs() == 3 && node.needs(2)).then(|| dz.sum_axes(&[0, 1, 2], false));
+        [dx, dw, dbias].into_iter().take(node.inputs()).collect()
+    }
+}
 
 /// What the three ops share in how they run: everything but the activation.
 fn plain(options: &Conv2dOptions) -> Conv2dOptions {
@@ -84,6 +103,14 @@ impl Op for Conv2d {
 
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
         Geometry::new(x[0], x[1], &self.0).map(|g| g.y())
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, x: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, Geometry::new(x[0], x[1], &self.0).is_ok_and(|g| g.has_pairs()))
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
@@ -104,6 +131,9 @@ impl Op for Conv2d {
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
         let (x, w) = (node.input(0), node.input(1));
+        if x.dtype() == DType::F16 {
+            return self.backward_of_halves(node, dy);
+        }
         // `dz`, and for kernels that make it from `dy` themselves that and `y`.
         let activation = self.0.activation.filter(|_| dy.device().derives_in_loads());
         let y = self.0.activation.map(|_| node.output());
@@ -202,6 +232,14 @@ impl Op for DataGradient {
         Ok(self.x)
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, x: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, self.geometry(x[1]).has_pairs())
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let dz = before_activation(&self.options, x, 0);
         cpu::data_gradient(&self.geometry(x[1].shape()), &dz, x[1].slice(), y[0].slice());
@@ -217,6 +255,7 @@ impl Op for DataGradient {
 
     fn backward(&self, node: &Node, ddx: &Tensor) -> Vec<Option<Tensor>> {
         let (w, options) = (node.input(1), plain(&self.options));
+        let ddx = &half::like(w, ddx);
         let of_w = node.needs(1).then(|| weight_gradient(*w.shape(), options, ddx, &dz(&self.options, node, 0)));
         gradients(&self.options, node, 0, of_w, || apply(Conv2d(options), &[ddx, w]))
     }
@@ -263,6 +302,14 @@ impl Op for WeightGradient {
         Ok(if self.bias { Shape::from([kh * kw * c + 1, o]) } else { self.w })
     }
 
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, x: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, !self.bias && self.geometry(x[0]).has_pairs())
+    }
+
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
         let g = self.geometry(x[0].shape());
         let dz = before_activation(&self.options, x, 1);
@@ -279,6 +326,7 @@ impl Op for WeightGradient {
 
     fn backward(&self, node: &Node, ddw: &Tensor) -> Vec<Option<Tensor>> {
         let (x, options) = (node.input(0), plain(&self.options));
+        let ddw = &half::like(x, ddw);
         let (ddw, ddbias) = match self.bias {
             true => Some(parted(ddw, self.w)).unzip(),
             false => (Some(ddw.clone()), None),
@@ -315,6 +363,7 @@ impl Tensor {
     #[track_caller]
     pub fn conv2d(&self, w: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Tensor {
         fits("conv2d", conv_shape(self.shape(), w.shape(), options));
+        half::prepare(self);
         check_epilogue("conv2d", w.shape()[3], bias, options.activation);
         match bias {
             // Empty sums leave only bias and activation, which no product then runs.

@@ -1,13 +1,14 @@
 //! How convolution runs on a GPU: the direct kernels (`conv2d_direct.wgsl` on software adapters, `conv2d_tiled.wgsl` on
-//! hardware, with the same entry points and parameters), and im2col with a matrix product as the reference.
+//! hardware, with the same entry points and parameters), and im2col with a matrix product (`conv2d_columns.rs`).
 
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::{CONV2D_DIRECT, CONV2D_TILED, IM2COL, Shader};
 
 use super::conv_options::{Conv2dOptions, ConvAlgorithm};
 use super::conv2d::Geometry;
-use super::gemm::{self, Operand, Part, Product, Tile};
-use super::{KernelInfo, OpInfo};
+use super::gemm::{self, Part, Tile};
+use super::{KernelInfo, OpInfo, conv2d_columns as columns};
+use crate::dtype::DType;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
 use crate::op::GpuView;
 use crate::shape::Layout;
@@ -88,17 +89,17 @@ struct Params {
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
-struct ColumnParams {
-    first: u32,
-    images: u32,
-    group: u32,
-    x_offset: u32,
-    columns_offset: u32,
-    unused: [u32; 3],
+pub(super) struct ColumnParams {
+    pub(super) first: u32,
+    pub(super) images: u32,
+    pub(super) group: u32,
+    pub(super) x_offset: u32,
+    pub(super) columns_offset: u32,
+    pub(super) unused: [u32; 3],
 }
 
 /// The geometry, baked into the kernels: division by a constant is cheap, by a parameter a third of the whole time.
-fn geometry_constants(g: &Geometry) -> Vec<(&'static str, u32)> {
+pub(super) fn geometry_constants(g: &Geometry) -> Vec<(&'static str, u32)> {
     let (h, w) = (&g.h, &g.w);
     [
         ("H", h.input),
@@ -171,6 +172,11 @@ fn too_deep(gpu: &Stream, depth: usize) -> bool {
     depth.div_ceil(4) > super::MAX_ROUNDS && gpu.gpu().is_software()
 }
 
+/// Whether a convolution runs as im2col: when it is asked for, and for halves, since only matrix products read them.
+fn by_columns(options: &Conv2dOptions, x: &[GpuView<'_>]) -> bool {
+    options.algorithm == ConvAlgorithm::Im2col || x[0].dtype == DType::F16
+}
+
 const PAIR: [&Shader; 2] = [&CONV2D_DIRECT, &CONV2D_TILED];
 
 /// Sums over nothing, for an output that may be empty: kernels divide by their baked shapes, which must not be 0.
@@ -186,8 +192,8 @@ pub(super) fn forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x
     if is_empty_sum(gpu, y, g.depth()) {
         return;
     }
-    if options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, g.depth()) {
-        return im2col_forward(gpu, g, options, x, y);
+    if by_columns(options, x) || too_deep(gpu, g.depth()) {
+        return columns::forward(gpu, g, options, x, y);
     }
     let size = [g.pixels(), g.o / g.groups, g.depth()];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
@@ -242,12 +248,12 @@ pub(super) fn data_gradient(
     if is_empty_sum(gpu, dx, if g.pixels() == 0 { 0 } else { depth }) {
         return;
     }
-    let im2col = options.algorithm == ConvAlgorithm::Im2col || too_deep(gpu, depth);
+    let im2col = by_columns(options, x) || too_deep(gpu, depth);
     if let Some(dz) = made_dz(gpu, options, im2col, x.get(2), &x[0]) {
         return data_gradient(gpu, g, &Conv2dOptions { activation: None, ..*options }, &[dense(&dz, &x[0]), x[1]], dx);
     }
     if im2col {
-        return im2col_data_gradient(gpu, g, x, dx);
+        return columns::data_gradient(gpu, g, x, dx);
     }
     let size = [g.batch * g.h.input * g.w.input, g.c / g.groups, depth];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
@@ -296,13 +302,13 @@ pub(super) fn weight_gradient(
     if is_empty_sum(gpu, dw, g.pixels()) {
         return;
     }
-    let im2col = options.algorithm == ConvAlgorithm::Im2col;
+    let im2col = by_columns(options, x);
     if let Some(dz) = made_dz(gpu, options, im2col, x.get(2), &x[1]) {
         let options = Conv2dOptions { activation: None, ..*options };
         return weight_gradient(gpu, g, &options, bias, &[x[0], dense(&dz, &x[1])], dw);
     }
     if im2col {
-        return im2col_weight_gradient(gpu, g, bias, x, dw);
+        return columns::weight_gradient(gpu, g, bias, x, dw);
     }
     let size = [g.depth(), g.o / g.groups, g.pixels()];
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
@@ -335,143 +341,4 @@ pub(super) fn weight_gradient(
     if let Some(partials) = &partials {
         gemm::add_partials(gpu, partials, [1, g.depth() + usize::from(bias), g.o, splits], (None, None), dw.buffer, 0);
     }
-}
-
-// ---- im2col ----
-
-/// Columns of some images for one group, in a buffer of their own.
-struct Chunk {
-    first: usize,
-    images: usize,
-    group: usize,
-}
-
-/// The most bytes of columns at a time; within the 128 MiB that any adapter binds.
-const CHUNK_BYTES: usize = 64 << 20;
-
-/// The batch in chunks whose columns fit, for each group.
-fn chunks(g: &Geometry) -> Vec<Chunk> {
-    let image = 4 * g.h.output * g.w.output * g.depth();
-    let images = (CHUNK_BYTES / image.max(1)).clamp(1, g.batch.max(1));
-    let groups = 0..g.groups;
-    groups
-        .flat_map(|group| {
-            let starts = (0..g.batch).step_by(images);
-            starts.map(move |first| Chunk { first, images: images.min(g.batch - first), group })
-        })
-        .collect()
-}
-
-impl Chunk {
-    fn pixels(&self, g: &Geometry) -> usize {
-        self.images * g.h.output * g.w.output
-    }
-
-    /// Where the chunk's channels of `y` start, in elements.
-    fn y_start(&self, g: &Geometry) -> usize {
-        self.first * g.h.output * g.w.output * g.o + self.group * g.o / g.groups
-    }
-
-    /// Copies images to columns, or adds columns up to images.
-    fn launch(&self, gpu: &mut Stream, g: &Geometry, entry: &'static str, x: &GpuBuffer, y: &GpuBuffer, x_offset: u32) {
-        let group_channels = g.c / g.groups;
-        let mut constants = geometry_constants(g);
-        constants.push(("C_VEC", u32::from(group_channels.is_multiple_of(4) && x_offset.is_multiple_of(4))));
-        let params = ColumnParams {
-            first: self.first as u32,
-            images: self.images as u32,
-            group: self.group as u32,
-            x_offset,
-            ..ColumnParams::zeroed()
-        };
-        let elements = match entry {
-            "im2col_forward" => self.pixels(g) * g.depth(),
-            _ => self.images * g.h.input * g.w.input * group_channels,
-        };
-        gpu.dispatch(Dispatch {
-            kernel: Kernel { shader: &IM2COL, entry, constants: &constants },
-            inputs: &[x],
-            outputs: &[y],
-            params: bytemuck::bytes_of(&params),
-            workgroups: fold_workgroups(elements as u64, 256),
-        });
-    }
-
-    fn alloc_columns(&self, gpu: &mut Stream, g: &Geometry) -> GpuBuffer {
-        gpu.alloc((4 * self.pixels(g) * g.depth()) as u64, "im2col columns")
-    }
-}
-
-/// A matrix in a buffer.
-fn matrix(buffer: &GpuBuffer, offset: usize, row: usize, col: usize) -> Operand<'_> {
-    Operand { buffer, offset, row, col, batch: 0 }
-}
-
-fn im2col_forward(gpu: &mut Stream, g: &Geometry, options: &Conv2dOptions, x: &[GpuView<'_>], y: &GpuView<'_>) {
-    for chunk in chunks(g) {
-        let columns = chunk.alloc_columns(gpu, g);
-        chunk.launch(gpu, g, "im2col_forward", x[0].buffer, &columns, x[0].offset());
-        let (pixels, width) = (chunk.pixels(g), g.o / g.groups);
-        // A group's outputs are a part of each pixel: they are made on their own and copied into place.
-        let own = (g.groups > 1).then(|| gpu.alloc((4 * pixels * width) as u64, "outputs of a group"));
-        let a = matrix(&columns, 0, g.depth(), 1);
-        let b = matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, g.o, 1);
-        let bias = x.get(2).map(|b| (b.buffer, Part { offset: b.layout.offset + chunk.group * width, len: width }));
-        let start = if own.is_some() { 0 } else { chunk.y_start(g) };
-        let product = Product::new([pixels, width, g.depth()], a, b, own.as_ref().unwrap_or(y.buffer), start);
-        gemm::launch(gpu, &Product { bias, activation: options.activation, ..product });
-        if let Some(own) = &own {
-            copy_matrix(gpu, own, y, [pixels, width], chunk.y_start(g), g.o);
-        }
-    }
-}
-
-fn im2col_data_gradient(gpu: &mut Stream, g: &Geometry, x: &[GpuView<'_>], dx: &GpuView<'_>) {
-    for chunk in chunks(g) {
-        let columns = chunk.alloc_columns(gpu, g);
-        let width = g.o / g.groups;
-        let dz = matrix(x[0].buffer, x[0].layout.offset + chunk.y_start(g), g.o, 1);
-        let w = matrix(x[1].buffer, x[1].layout.offset + chunk.group * width, 1, g.o);
-        gemm::launch(gpu, &Product::new([chunk.pixels(g), g.depth(), width], dz, w, &columns, 0));
-        // A thread goes through the kernel's positions for each of four values.
-        super::check_rounds("conv2d_data_gradient", gpu.gpu().is_software(), 4 * g.h.size * (g.w.size + 1));
-        chunk.launch(gpu, g, "im2col_backward", &columns, dx.buffer, 0);
-    }
-}
-
-fn im2col_weight_gradient(gpu: &mut Stream, g: &Geometry, bias: bool, x: &[GpuView<'_>], dw: &GpuView<'_>) {
-    let (rows, width) = (g.depth() + usize::from(bias), g.o / g.groups);
-    let all = chunks(g);
-    let per_group = all.len() / g.groups;
-    for group in all.chunks(per_group) {
-        // Partial results of the chunks, added up at the end.
-        let partials = gpu.alloc((4 * per_group * rows * width) as u64, "partial weight gradients");
-        for (i, chunk) in group.iter().enumerate() {
-            let columns = chunk.alloc_columns(gpu, g);
-            chunk.launch(gpu, g, "im2col_forward", x[0].buffer, &columns, x[0].offset());
-            let size = [g.depth(), width, chunk.pixels(g)];
-            let turned = matrix(&columns, 0, 1, g.depth());
-            let dz = matrix(x[1].buffer, x[1].layout.offset + chunk.y_start(g), g.o, 1);
-            let product = Product::new(size, turned, dz, &partials, i * rows * width);
-            gemm::launch(gpu, &Product { column_sums: bias, ..product });
-        }
-        let own = gpu.alloc((4 * rows * width) as u64, "weight gradients of a group");
-        gemm::add_partials(gpu, &partials, [1, rows, width, per_group], (None, None), &own, 0);
-        copy_matrix(gpu, &own, dw, [rows, width], group[0].group * width, g.o);
-    }
-}
-
-/// Copies a dense matrix into a part of `y` whose rows are `stride` elements apart.
-fn copy_matrix(
-    gpu: &mut Stream,
-    from: &GpuBuffer,
-    y: &GpuView<'_>,
-    [rows, columns]: [usize; 2],
-    offset: usize,
-    stride: usize,
-) {
-    let layout = Layout::contiguous([rows, columns].into());
-    let mut to = layout;
-    (to.strides[0], to.offset) = (stride, offset);
-    super::copy::copy_gpu(gpu, &GpuView { buffer: from, layout, dtype: y.dtype }, y, to);
 }

@@ -7,8 +7,9 @@ use tilegrad_shaders::COPY;
 use super::movement::{same_dtype, slice_view};
 use super::{KernelInfo, OpInfo};
 use crate::dtype::DType;
-use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, apply};
+use crate::gpu::{Dispatch, Gpu, Kernel, Stream, fold_workgroups};
+use crate::half::Half;
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Halves, Op, apply};
 use crate::shape::{Layout, MAX_RANK, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -31,7 +32,7 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &COPY,
-        entries: &["copy_words", "copy_bytes"],
+        entries: &["copy_words", "copy_halves", "copy_bytes"],
         headers: || RANKS.iter().map(|&rank| vec![("RANK", rank)]).collect(),
         params_bytes: size_of::<Params>(),
     }],
@@ -61,18 +62,19 @@ pub(super) fn copy_gpu(gpu: &mut Stream, x: &GpuView<'_>, y: &GpuView<'_>, to: L
         from_strides: words(&from.strides, 0),
         to_strides: words(&to.strides, 0),
     };
-    let bytes = x.dtype.size() == 1;
-    assert!(!bytes || (to.is_contiguous() && to.offset == 0), "bytes are copied as a whole only");
+    let (entry, per_word) = match x.dtype.size() {
+        1 => ("copy_bytes", 4),
+        2 => ("copy_halves", 2),
+        _ => ("copy_words", 1),
+    };
+    let whole = per_word == 1 || (to.is_contiguous() && to.offset == 0);
+    assert!(whole, "elements of less than a word are copied as a whole only");
     gpu.dispatch(Dispatch {
-        kernel: Kernel {
-            shader: &COPY,
-            entry: if bytes { "copy_bytes" } else { "copy_words" },
-            constants: &[("RANK", kernel_rank(&from.shape))],
-        },
+        kernel: Kernel { shader: &COPY, entry, constants: &[("RANK", kernel_rank(&from.shape))] },
         inputs: &[x.buffer],
         outputs: &[y.buffer],
         params: bytemuck::bytes_of(&params),
-        workgroups: fold_workgroups(if bytes { x.len().div_ceil(4) } else { x.len() }.into(), 64),
+        workgroups: fold_workgroups(x.len().div_ceil(per_word).into(), 64),
     });
 }
 
@@ -85,7 +87,11 @@ pub(super) fn copy_cpu(x: &CpuView<'_>, y: &mut CpuViewMut<'_>, to: Layout) {
             y[to] = x[from];
         }
     }
-    if x.dtype.size() == 1 { run::<u8>(x, y, to) } else { run::<u32>(x, y, to) }
+    match x.dtype.size() {
+        1 => run::<u8>(x, y, to),
+        2 => run::<Half>(x, y, to),
+        _ => run::<u32>(x, y, to),
+    }
 }
 
 /// A strided tensor's elements, row-major.
@@ -103,6 +109,10 @@ impl Op for Contiguous {
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
         same_dtype(x)
+    }
+
+    fn halves(&self, _: &[&Shape], _: Option<&Gpu>) -> Halves {
+        Halves::Read
     }
 
     fn takes(&self, _: usize, _: &Layout) -> bool {

@@ -119,6 +119,7 @@ impl Op for GatherRows {
             DType::I32 => GatherRows::copy(&x[0], index, &mut y[0], 0i32),
             DType::U32 => GatherRows::copy(&x[0], index, &mut y[0], 0u32),
             DType::U8 | DType::Bool => GatherRows::copy(&x[0], index, &mut y[0], 0u8),
+            DType::F16 => unreachable!("refused before"),
         }
     }
 

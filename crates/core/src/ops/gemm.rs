@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::{MATMUL, MATMUL_TILED, Shader};
 
 pub(super) use super::gemm_tiles::{HARDWARE, SOFTWARE, Tile, choose};
+use super::half;
 use super::unary::Unary;
 use crate::cpu::par;
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
@@ -75,6 +76,9 @@ pub(super) struct Product<'a> {
     pub(super) column_sums: bool,
     pub(super) c: &'a GpuBuffer,
     pub(super) c_offset: usize,
+    /// Whether `a` and `b` are `F16`, which takes cooperative matrices and excludes `column_sums`. `c` and the bias are `F32`
+    /// in any case.
+    pub(super) half: bool,
 }
 
 impl<'a> Product<'a> {
@@ -86,7 +90,19 @@ impl<'a> Product<'a> {
         c: &'a GpuBuffer,
         c_offset: usize,
     ) -> Product<'a> {
-        Product { size, batches: 1, a, b, bias: None, activation: None, mask: None, column_sums: false, c, c_offset }
+        Product {
+            size,
+            batches: 1,
+            a,
+            b,
+            bias: None,
+            activation: None,
+            mask: None,
+            column_sums: false,
+            c,
+            c_offset,
+            half: false,
+        }
     }
 }
 
@@ -152,7 +168,10 @@ impl Operand<'_> {
 /// Launches a product; in two passes when the summed axis is split.
 pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
     let [m, n, k] = p.size;
-    let (tile, shader) = choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]);
+    let (tile, shader) = match p.half {
+        true => half::kernel(gpu),
+        false => choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]),
+    };
     let tiles = tile.count(m, n) * p.batches;
     let (splits, k_split) = tile.split(gpu, tiles, k, m + n);
     // Small products on a software adapter share one pipeline: compiling another takes longer than they ever run.

@@ -172,7 +172,7 @@ pub(super) fn integers(op: Integer, name: &str, lhs: &Tensor, rhs: &Tensor) -> T
     let one_type = match l {
         _ if l != r => Err(types_differ(l, r)),
         DType::I32 | DType::U32 | DType::U8 => Ok(l),
-        DType::F32 => Err(ShapeError::new("input 0 is f32, expected an integer")),
+        DType::F32 | DType::F16 => Err(ShapeError::new(format!("input 0 is {l}, expected an integer"))),
         DType::Bool => Err(ShapeError::new("there is no arithmetic of conditions")
             .help("combine them with logical_and, logical_or, logical_xor, or calculate with .cast(DType::F32)")),
     };

@@ -4,15 +4,17 @@
 //! transposed operands, `da = dz w^T` and `dw = a^T dz` with `dz = dy * act'`, and `dbias` the sum of `dz` over the rows. Of one
 //! matrix, `dw` and `dbias` are one product, `Gradient`, and kernels for hardware make `dz` as they load `dy`.
 
-use tilegrad_shaders::{MATMUL, MATMUL_TILED};
+use tilegrad_shaders::{MATMUL, MATMUL_COOPERATIVE_8, MATMUL_COOPERATIVE_16, MATMUL_TILED};
 
 use super::gemm::{self, Mask, Operand, Part, Product};
+use super::half;
 use super::unary::Unary;
 use super::{KernelInfo, OpInfo};
 use crate::cpu::gemm::{Mat, add_column_sums, gemm};
 use crate::cpu::par;
-use crate::gpu::Stream;
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, Saves, apply, fits};
+use crate::dtype::DType;
+use crate::gpu::{Gpu, Stream};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Halves, Op, Saves, apply, fits};
 use crate::shape::{Layout, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -33,6 +35,18 @@ pub(super) static INFO: OpInfo = OpInfo {
             headers: || gemm::headers(&gemm::HARDWARE),
             params_bytes: size_of::<gemm::Params>(),
         },
+        KernelInfo {
+            shader: &MATMUL_COOPERATIVE_8,
+            entries: &["matmul_forward"],
+            headers: || gemm::headers(&half::COOPERATIVE_8),
+            params_bytes: size_of::<gemm::Params>(),
+        },
+        KernelInfo {
+            shader: &MATMUL_COOPERATIVE_16,
+            entries: &["matmul_forward"],
+            headers: || gemm::headers(&half::COOPERATIVE_16),
+            params_bytes: size_of::<gemm::Params>(),
+        },
     ],
 };
 
@@ -46,6 +60,16 @@ impl MatMul {
     /// Batch, m, n and k.
     fn sizes(a: &Shape, w: &Shape) -> [usize; 4] {
         [if a[0] == 1 { w[0] } else { a[0] }, a[1], w[2], a[2]]
+    }
+
+    /// The gradients where the operands are halves: `dz` is rounded too, but for the bias.
+    fn backward_of_halves(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
+        let dz = self.activation.map_or_else(|| dy.clone(), |f| f.derivative(&node.output(), dy));
+        let rounded = half::like(node.input(0), &dz);
+        let da = node.needs(0).then(|| plain(&rounded, &node.input(1).transpose()));
+        let dw = node.needs(1).then(|| plain(&node.input(0).transpose(), &rounded));
+        let dbias = (node.inputs() == 3 && node.needs(2)).then(|| dz.sum_axes(&[0, 1], false));
+        [da, dw, dbias].into_iter().take(node.inputs()).collect()
     }
 }
 
@@ -66,10 +90,15 @@ fn operand<'a>(x: &GpuView<'a>) -> Operand<'a> {
 
 /// A launch without bias or activation.
 fn product<'a>(size: [usize; 3], batches: usize, x: &[GpuView<'a>], y: &[GpuView<'a>]) -> Product<'a> {
-    Product { batches, ..Product::new(size, operand(&x[0]), operand(&x[1]), y[0].buffer, 0) }
+    Product {
+        batches,
+        half: x[0].dtype == DType::F16,
+        ..Product::new(size, operand(&x[0]), operand(&x[1]), y[0].buffer, 0)
+    }
 }
 
-fn plain(a: &Tensor, b: &Tensor) -> Tensor {
+/// The product `(B, m, k) x (B, k, n)` and nothing else.
+pub(super) fn plain(a: &Tensor, b: &Tensor) -> Tensor {
     apply(MatMul { activation: None }, &[a, b])
 }
 
@@ -81,6 +110,14 @@ impl Op for MatMul {
     fn infer(&self, x: &[&Shape]) -> Result<Shape, ShapeError> {
         let [batch, m, n, _] = MatMul::sizes(x[0], x[1]);
         Ok(Shape::from([batch, m, n]))
+    }
+
+    fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
+        half::product_dtype(x)
+    }
+
+    fn halves(&self, _: &[&Shape], gpu: Option<&Gpu>) -> Halves {
+        half::halves(gpu, true)
     }
 
     fn takes(&self, i: usize, x: &Layout) -> bool {
@@ -119,6 +156,9 @@ impl Op for MatMul {
 
     fn backward(&self, node: &Node, dy: &Tensor) -> Vec<Option<Tensor>> {
         let (a, w) = (node.input(0), node.input(1));
+        if a.dtype() == DType::F16 {
+            return self.backward_of_halves(node, dy);
+        }
         let one = dy.shape()[0] == 1;
         // `dz`, and for kernels that make it from `dy` themselves that and `y`.
         let activation = self.activation.filter(|_| one && dy.device().derives_in_loads());
@@ -396,6 +436,7 @@ impl Tensor {
     #[track_caller]
     fn product(&self, rhs: &Tensor, bias: Option<&Tensor>, activation: Option<Unary>) -> Tensor {
         let (batch, shape) = fits("matmul", product_shape(self.shape(), rhs.shape()));
+        half::prepare(self);
         let lhs = if self.rank() == 1 { &self.unsqueeze(0) } else { self };
         let rhs = if rhs.rank() == 1 { &rhs.unsqueeze(1) } else { rhs };
         lhs.product_of_matrices(rhs, &batch, bias, activation).reshape(shape)

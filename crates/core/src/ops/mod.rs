@@ -10,6 +10,7 @@ mod cast;
 pub mod clock;
 mod compare;
 mod conv2d;
+mod conv2d_columns;
 mod conv2d_cpu;
 mod conv2d_gpu;
 mod conv_nd;
@@ -26,6 +27,7 @@ mod gather_axis;
 mod gather_nd;
 mod gemm;
 pub(crate) mod gemm_tiles;
+pub mod half;
 mod integer;
 mod join;
 pub mod local_response_norm;
@@ -49,6 +51,7 @@ mod ranges;
 pub mod reduce;
 mod resample;
 pub mod resize;
+pub mod restore;
 pub mod running_statistics;
 pub mod scatter;
 mod select;
@@ -155,6 +158,7 @@ pub static ALL: &[&OpInfo] = &[
     &random::INFO,
     &reduce::INFO,
     &resample::INFO,
+    &restore::INFO,
     &scatter::INFO,
     &softmax::INFO,
     &sort::INFO,

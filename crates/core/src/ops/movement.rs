@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::OpInfo;
 use super::copy::place;
 use crate::dtype::DType;
-use crate::gpu::Stream;
-use crate::op::{CpuView, CpuViewMut, GpuView, Op, apply, fits};
+use crate::gpu::{Gpu, Stream};
+use crate::op::{CpuView, CpuViewMut, GpuView, Halves, Op, apply, fits};
 use crate::shape::{Layout, MAX_RANK, Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -63,6 +63,10 @@ impl Op for View {
 
     fn dtype(&self, x: &[DType]) -> Result<DType, ShapeError> {
         same_dtype(x)
+    }
+
+    fn halves(&self, _: &[&Shape], _: Option<&Gpu>) -> Halves {
+        Halves::Read
     }
 
     fn view(&self, x: &Layout) -> Option<Layout> {

@@ -239,7 +239,8 @@ impl Op for Reduce {
 #[track_caller]
 pub(super) fn in_words(x: &Tensor) -> Tensor {
     match x.dtype() {
-        DType::F32 | DType::I32 | DType::U32 => x.clone(),
+        // The ops refuse `F16`.
+        DType::F32 | DType::F16 | DType::I32 | DType::U32 => x.clone(),
         DType::U8 | DType::Bool => x.cast(DType::U32),
     }
 }

@@ -22,7 +22,7 @@ impl Tensor {
     fn unary_or(&self, function: Unary, of_integers: fn(&Tensor) -> Tensor) -> Tensor {
         match self.dtype() {
             DType::I32 | DType::U32 | DType::U8 => of_integers(self),
-            DType::F32 | DType::Bool => self.unary(function),
+            DType::F32 | DType::F16 | DType::Bool => self.unary(function),
         }
     }
 

@@ -117,9 +117,9 @@ impl Conv2d {
         Ok(Shape::from([height, width, channels / groups, self.filters]))
     }
 
-    fn convolve(&self, x: &Tensor, options: &Conv2dOptions) -> Tensor {
+    fn convolve(&self, x: &Tensor, options: &Conv2dOptions, ctx: &Context<'_>) -> Tensor {
         let bias = self.use_bias.then(|| built(&self.bias));
-        x.conv2d(&built(&self.kernel), bias.as_ref(), options)
+        ctx.operand(x).conv2d(&ctx.operand(&built(&self.kernel)), bias.as_ref(), options)
     }
 }
 
@@ -145,16 +145,16 @@ impl Layer for Conv2d {
         Ok(output)
     }
 
-    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+    fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
         let options = Conv2dOptions { activation: self.activation.fused(), ..self.options };
-        self.activation.apply_unfused(self.convolve(x, &options))
+        self.activation.apply_unfused(self.convolve(x, &options, ctx))
     }
 
     fn head(&self) -> Option<Activation> {
         Some(self.activation)
     }
 
-    fn forward_headless(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
-        self.convolve(x, &self.options)
+    fn forward_headless(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
+        self.convolve(x, &self.options, ctx)
     }
 }

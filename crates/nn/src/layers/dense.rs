@@ -76,9 +76,9 @@ impl Dense {
         self
     }
 
-    fn linear(&self, x: &Tensor, activation: Option<Unary>) -> Tensor {
+    fn linear(&self, x: &Tensor, activation: Option<Unary>, ctx: &Context<'_>) -> Tensor {
         let bias = self.use_bias.then(|| built(&self.bias));
-        x.linear(&built(&self.kernel), bias.as_ref(), activation)
+        ctx.operand(x).linear(&ctx.operand(&built(&self.kernel)), bias.as_ref(), activation)
     }
 }
 
@@ -106,15 +106,15 @@ impl Layer for Dense {
         Ok(output)
     }
 
-    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
-        self.activation.apply_unfused(self.linear(x, self.activation.fused()))
+    fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
+        self.activation.apply_unfused(self.linear(x, self.activation.fused(), ctx))
     }
 
     fn head(&self) -> Option<Activation> {
         Some(self.activation)
     }
 
-    fn forward_headless(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
-        self.linear(x, None)
+    fn forward_headless(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
+        self.linear(x, None, ctx)
     }
 }
