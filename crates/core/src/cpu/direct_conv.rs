@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::gemm::{Mat, add_column_sums};
 use super::im2col::Columns;
 use super::par;
@@ -103,7 +101,7 @@ impl Convolution {
         let weights: Vec<Packed> = (0..self.groups).map(weights).collect();
         let block = g.output_rows(self.images, self.out);
         let (windows, (starts, run)) = (g.windows(block), g.runs());
-        y.par_chunks_mut(block * row).enumerate().for_each_init(Vec::new, |padded, (i, y)| {
+        par::share(y.chunks_mut(block * row).enumerate(), Vec::new, |padded, (i, y)| {
             let (n, first) = (i * block / h.output, i * block % h.output);
             for (group, right) in weights.iter().enumerate() {
                 self.group(group).pad(x, n, first, block, padded);
@@ -125,13 +123,16 @@ impl Convolution {
         let (h, block) = (self.columns.axes[0], self.columns.output_rows(self.images, self.out));
         let blocks = self.images * h.output / block;
         let parts = blocks.clamp(1, PARTS);
-        let part = |part: usize| {
-            let mut sum = vec![0.0; dw.len()];
-            let blocks = part * blocks / parts..(part + 1) * blocks / parts;
-            self.add_weight_gradient(bias, x, dz, (block, blocks), &mut sum);
-            sum
-        };
-        let sums: Vec<Vec<f32>> = (0..parts).into_par_iter().map(part).collect();
+        let (len, mut sums) = (dw.len(), vec![Vec::new(); parts]);
+        par::share(
+            sums.iter_mut().enumerate(),
+            || (),
+            |(), (part, sum)| {
+                sum.resize(len, 0.0);
+                let blocks = part * blocks / parts..(part + 1) * blocks / parts;
+                self.add_weight_gradient(bias, x, dz, (block, blocks), sum);
+            },
+        );
         par::chunks(dw, 1, |first, dw| {
             dw.fill(0.0);
             for sum in &sums {

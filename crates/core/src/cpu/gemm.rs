@@ -1,8 +1,7 @@
 //! The matrix product of the CPU backend: by the tiles of `product.rs` where they pay, else by the `gemm` crate.
 
-use rayon::prelude::*;
-
 use super::lanes::has_vectors;
+use super::par;
 use super::product::{End, Left, Packed, Product};
 
 /// A matrix in memory: the first element's position and the strides of rows and columns, in elements.
@@ -72,11 +71,11 @@ fn tiled(
     threads: bool,
 ) {
     let depths: Vec<usize> = (0..k).step_by(DEPTH).collect();
-    let pack = |&first: &usize| {
-        Packed::new(&b.data[first * b.row_stride..], [b.row_stride, b.col_stride], [DEPTH.min(k - first), n])
+    let mut packed: Vec<Packed> = depths.iter().map(|_| Packed::default()).collect();
+    let pack = |(packed, &first): (&mut Packed, &usize)| {
+        packed.fill(&b.data[first * b.row_stride..], [b.row_stride, b.col_stride], [DEPTH.min(k - first), n]);
     };
-    let packed: Vec<Packed> =
-        if threads { depths.par_iter().map(pack).collect() } else { depths.iter().map(pack).collect() };
+    each(packed.iter_mut().zip(&depths), threads, pack);
     // Blocks of whole tiles, for threads to share.
     let block = (m / 8).next_multiple_of(6).clamp(6, 96);
     let rows: Vec<usize> = (0..m).map(|row| row * a.row_stride).collect();
@@ -89,11 +88,12 @@ fn tiled(
         }
     };
     let y = &mut y[..(m - 1) * y_stride + n];
-    if threads {
-        y.par_chunks_mut(block * y_stride).zip(rows.par_chunks(block)).for_each(product);
-    } else {
-        y.chunks_mut(block * y_stride).zip(rows.chunks(block)).for_each(product);
-    }
+    each(y.chunks_mut(block * y_stride).zip(rows.chunks(block)), threads, product);
+}
+
+/// Runs `f` on every item, on all threads or on this one.
+fn each<I: Iterator + Send>(items: I, threads: bool, f: impl Fn(I::Item) + Sync) {
+    if threads { par::share(items, || (), |(), item| f(item)) } else { items.for_each(f) }
 }
 
 fn by_crate(

@@ -68,10 +68,15 @@ impl Loop for Row<'_> {
         let Row { g, relu, index, x, y, positions } = self;
         let (image, row) = (index / g.h.output, index % g.h.output);
         let (x, first) = (&x[image * g.lens()[0]..], g.first_position(image));
-        let mut window = Vec::new();
+        let lines: Vec<usize> = (0..g.h.size).filter_map(|kh| g.h.tap(row, kh)).map(|y| y * g.w.input).collect();
+        let mut window = Vec::with_capacity(lines.len() * g.w.size);
         for (column, (y, positions)) in y.chunks_mut(g.c).zip(positions.chunks_mut(g.c)).enumerate() {
             window.clear();
-            window.extend(g.pixels(row, column));
+            for line in &lines {
+                for x in (0..g.w.size).filter_map(|kw| g.w.tap(column, kw)) {
+                    window.push(line + x);
+                }
+            }
             let seen = |pixel: usize| (&x[pixel * g.c..][..g.c], (first + pixel) as u32);
             match window[..] {
                 [] => {
@@ -183,9 +188,11 @@ impl Op for MaxPoolBackward {
         let g = Geometry::of(x[0].shape(), self.0);
         let ([image, out, _], positions, dy) = (g.lens(), x[0].slice::<u32>(), x[1].slice::<f32>());
         par::rows(dx[0].slice(), image, image, |n, dx: &mut [f32]| {
-            dx.fill(0.0);
             let here = n * out..(n + 1) * out;
             let (positions, dy) = (&positions[here.clone()], &dy[here]);
+            if !g.is_covered() {
+                dx.fill(0.0);
+            }
             if g.h.stride >= g.h.size && g.w.stride >= g.w.size {
                 return lanes::wide(Winners { g: &g, first: g.first_position(n), positions, dy, dx });
             }

@@ -113,12 +113,12 @@ impl Op for Step {
         let (p, g) = (self.rates.params(t), x[0].slice::<f32>());
         let Params { lr, momentum, beta1, beta2, .. } = p;
         // Each formula is given a gradient and its states, and returns what to add to the weight.
-        let root = |v: f32| (v + p.epsilon_in_root).sqrt() + p.epsilon;
-        let sgd_momentum = |g: f32, a: &mut f32| {
+        let root = move |v: f32| (v + p.epsilon_in_root).sqrt() + p.epsilon;
+        let sgd_momentum = move |g: f32, a: &mut f32| {
             *a = momentum * *a - lr * g;
             if p.nesterov == 1 { momentum * *a - lr * g } else { *a }
         };
-        let adam = |g: f32, m: &mut f32, v: &mut f32, largest: Option<&mut f32>| {
+        let adam = move |g: f32, m: &mut f32, v: &mut f32, largest: Option<&mut f32>| {
             *m += (g - *m) * (1.0 - beta1);
             *v += (g * g - *v) * (1.0 - beta2);
             let second = match largest {
@@ -130,7 +130,7 @@ impl Op for Step {
             };
             -(*m * lr + g * p.lr_of_gradient) / root(second)
         };
-        let rmsprop = |g: f32, v: &mut f32, mean: Option<&mut f32>| {
+        let rmsprop = move |g: f32, v: &mut f32, mean: Option<&mut f32>| {
             *v = beta2 * *v + (1.0 - beta2) * g * g;
             let size = match mean {
                 Some(mean) => {
@@ -142,52 +142,52 @@ impl Op for Step {
             };
             lr * g / root(size)
         };
-        let go_on = |s: &mut f32, increment: f32| {
+        let go_on = move |s: &mut f32, increment: f32| {
             *s = momentum * *s + increment;
             if p.nesterov == 1 { -(momentum * *s + increment) } else { -*s }
         };
-        let adagrad = |g: f32, v: &mut f32| {
+        let adagrad = move |g: f32, v: &mut f32| {
             *v += g * g;
             -(lr * g) / root(*v)
         };
-        let adadelta = |g: f32, v: &mut f32, u: &mut f32| {
+        let adadelta = move |g: f32, v: &mut f32, u: &mut f32| {
             *v = beta2 * *v + (1.0 - beta2) * g * g;
             let change = -(root(*u) / root(*v) * g);
             *u = beta2 * *u + (1.0 - beta2) * change * change;
             lr * change
         };
-        let adamax = |g: f32, m: &mut f32, u: &mut f32| {
+        let adamax = move |g: f32, m: &mut f32, u: &mut f32| {
             *m += (g - *m) * (1.0 - beta1);
             *u = maximum(beta2 * *u, g.abs() + p.epsilon_in_root);
             -(*m * lr) / (*u + p.epsilon)
         };
-        let lion = |g: f32, m: &mut f32| {
+        let lion = move |g: f32, m: &mut f32| {
             let direction = beta1 * *m + (1.0 - beta1) * g;
             *m = beta2 * *m + (1.0 - beta2) * g;
             -lr * if direction == 0.0 || direction.is_nan() { direction } else { direction.signum() }
         };
-        let moved = |w: f32, change: f32| w - w * p.decay + change;
+        let moved = move |w: f32, change: f32| w - w * p.decay + change;
         match (self.formula, y) {
-            (Formula::Sgd, [w]) => each([w], g, |g, [w]| *w = moved(*w, -lr * g)),
-            (Formula::SgdMomentum, [w, a]) => each([w, a], g, |g, [w, a]| *w = moved(*w, sgd_momentum(g, a))),
-            (Formula::Adam, [w, m, v]) => each([w, m, v], g, |g, [w, m, v]| *w = moved(*w, adam(g, m, v, None))),
+            (Formula::Sgd, [w]) => each([w], g, move |g, [w]| *w = moved(*w, -lr * g)),
+            (Formula::SgdMomentum, [w, a]) => each([w, a], g, move |g, [w, a]| *w = moved(*w, sgd_momentum(g, a))),
+            (Formula::Adam, [w, m, v]) => each([w, m, v], g, move |g, [w, m, v]| *w = moved(*w, adam(g, m, v, None))),
             (Formula::AdamAmsgrad, [w, m, v, largest]) => {
-                each([w, m, v, largest], g, |g, [w, m, v, largest]| *w = moved(*w, adam(g, m, v, Some(largest))));
+                each([w, m, v, largest], g, move |g, [w, m, v, largest]| *w = moved(*w, adam(g, m, v, Some(largest))));
             }
-            (Formula::Rmsprop, [w, v]) => each([w, v], g, |g, [w, v]| *w = moved(*w, -rmsprop(g, v, None))),
+            (Formula::Rmsprop, [w, v]) => each([w, v], g, move |g, [w, v]| *w = moved(*w, -rmsprop(g, v, None))),
             (Formula::RmspropMomentum, [w, v, s]) => {
-                each([w, v, s], g, |g, [w, v, s]| *w = moved(*w, go_on(s, rmsprop(g, v, None))));
+                each([w, v, s], g, move |g, [w, v, s]| *w = moved(*w, go_on(s, rmsprop(g, v, None))));
             }
             (Formula::RmspropCentered, [w, v, mean]) => {
-                each([w, v, mean], g, |g, [w, v, mean]| *w = moved(*w, -rmsprop(g, v, Some(mean))));
+                each([w, v, mean], g, move |g, [w, v, mean]| *w = moved(*w, -rmsprop(g, v, Some(mean))));
             }
             (Formula::RmspropCenteredMomentum, [w, v, mean, s]) => {
-                each([w, v, mean, s], g, |g, [w, v, mean, s]| *w = moved(*w, go_on(s, rmsprop(g, v, Some(mean)))));
+                each([w, v, mean, s], g, move |g, [w, v, mean, s]| *w = moved(*w, go_on(s, rmsprop(g, v, Some(mean)))));
             }
-            (Formula::Adagrad, [w, v]) => each([w, v], g, |g, [w, v]| *w = moved(*w, adagrad(g, v))),
-            (Formula::Adadelta, [w, v, u]) => each([w, v, u], g, |g, [w, v, u]| *w = moved(*w, adadelta(g, v, u))),
-            (Formula::Adamax, [w, m, u]) => each([w, m, u], g, |g, [w, m, u]| *w = moved(*w, adamax(g, m, u))),
-            (Formula::Lion, [w, m]) => each([w, m], g, |g, [w, m]| *w = moved(*w, lion(g, m))),
+            (Formula::Adagrad, [w, v]) => each([w, v], g, move |g, [w, v]| *w = moved(*w, adagrad(g, v))),
+            (Formula::Adadelta, [w, v, u]) => each([w, v, u], g, move |g, [w, v, u]| *w = moved(*w, adadelta(g, v, u))),
+            (Formula::Adamax, [w, m, u]) => each([w, m, u], g, move |g, [w, m, u]| *w = moved(*w, adamax(g, m, u))),
+            (Formula::Lion, [w, m]) => each([w, m], g, move |g, [w, m]| *w = moved(*w, lion(g, m))),
             (formula, y) => unreachable!("{formula:?} with {} outputs", y.len()),
         }
     }
@@ -235,11 +235,18 @@ impl Op for Step {
     }
 }
 
-/// Runs `f(g[i], [y[0][i], y[1][i], ..])` for every element.
-fn each<const N: usize>(y: [&mut CpuViewMut<'_>; N], g: &[f32], f: impl Fn(f32, [&mut f32; N]) + Sync) {
-    par::together(y.map(|y| y.slice::<f32>()), &|first, mut y: [&mut [f32]; N]| {
-        for i in 0..y[0].len() {
-            f(g[first + i], y.each_mut().map(|y| &mut y[i]));
+/// Runs `f(g[i], [y[0][i], y[1][i], ..])` for every element. What `f` needs should be its own (`move`): a loop that looks up
+/// constants elsewhere does not compile to vector code.
+fn each<const N: usize>(y: [&mut CpuViewMut<'_>; N], g: &[f32], f: impl Fn(f32, &mut [f32; N]) + Sync) {
+    par::together(y.map(|y| y.slice::<f32>()), &|first, y: [&mut [f32]; N]| {
+        let len = y[0].len();
+        let (g, mut y) = (&g[first..][..len], y.map(|y| &mut y[..len]));
+        for i in 0..len {
+            let mut at: [f32; N] = std::array::from_fn(|n| y[n][i]);
+            f(g[i], &mut at);
+            for (n, y) in y.iter_mut().enumerate() {
+                y[i] = at[n];
+            }
         }
     });
 }

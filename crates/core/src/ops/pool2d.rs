@@ -146,6 +146,14 @@ impl Geometry {
             && self.h.stride * self.w.stride <= 1024
     }
 
+    /// Whether every pixel lies under exactly one window.
+    pub(super) fn is_covered(&self) -> bool {
+        let along = |a: &Axis| {
+            a.size == a.stride && (a.dilation == 1 || a.size == 1) && a.output * a.stride >= a.input + a.before
+        };
+        along(&self.h) && along(&self.w)
+    }
+
     /// Cells of the stride's size that cover the input and the padding before it.
     pub(super) fn cells(&self) -> usize {
         let along = |a: &Axis| (a.input + a.before).div_ceil(a.stride);
