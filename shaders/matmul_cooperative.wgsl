@@ -29,6 +29,7 @@ struct Params {
     bias_offset: u32,// element where the bias starts
     k_split: u32,    // length of one split's range of k, a multiple of TILE_K
     splits: u32,     // number of ranges of k
+    unused: vec4<u32>,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f16>>;       // [batches, m, k], any strides

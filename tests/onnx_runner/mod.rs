@@ -29,6 +29,7 @@ pub mod misc;
 pub mod movement;
 pub mod node;
 pub mod norm;
+pub mod pictures;
 pub mod pool;
 pub mod random;
 pub mod reduce;
