@@ -26,6 +26,10 @@ fn geometries() -> Vec<(&'static str, Window)> {
             "dilated, not overlapping",
             Window { size: [2, 1], stride: [3, 2], dilation: [2, 5], padding: Padding::Valid },
         ),
+        (
+            "dilated by the stride, so that windows share a pixel",
+            Window { size: [2; 2], stride: [2; 2], dilation: [2; 2], padding: Padding::Valid },
+        ),
         ("rectangular", Window { size: [1, 4], stride: [2, 1], dilation: [1; 2], padding: Padding::Valid }),
         ("all of it", window(7, 1, Padding::Valid)),
     ]

@@ -59,6 +59,32 @@ fn constants_from_the_host_stay() {
 }
 
 #[test]
+fn a_constant_never_lies_where_a_kernel_writes() {
+    let Some(device) = gpu() else { return };
+    let (a, b, y) = (Tensor::ones([40], &device), Tensor::ones([40], &device), Tensor::zeros([40], &device));
+    let ((), recording) = device.record(|| {
+        drop(a.add(&b));
+        let five = Tensor::new(&[5.0; 40], [40], &device);
+        sgd_step(&y, &five.mul(&a), None, &SgdStep { lr: -1.0, ..DESCENT });
+    });
+    recording.unwrap().replay().unwrap();
+    assert_eq!(y.to_vec::<f32>().unwrap(), [10.0; 40]);
+}
+
+#[test]
+fn what_was_there_before_is_read_again_as_it_was() {
+    let Some(device) = gpu() else { return };
+    let (a, y) = (Tensor::full(2.0, [40], &device), Tensor::zeros([40], &device));
+    let ((), recording) = device.record(|| {
+        let doubled = a.affine(2.0, 0.0);
+        drop(a);
+        sgd_step(&y, &doubled.affine(10.0, 0.0).affine(1.0, 1.0), None, &SgdStep { lr: -1.0, ..DESCENT });
+    });
+    recording.unwrap().replay().unwrap();
+    assert_eq!(y.to_vec::<f32>().unwrap(), [82.0; 40]);
+}
+
+#[test]
 fn a_clock_tells_one_step_from_the_next() {
     let Some(gpu) = gpu() else { return };
     for device in [gpu, Device::cpu()] {
@@ -128,6 +154,10 @@ fn what_comes_from_the_host_is_refused_with_its_reason() {
     let (inner, outer) = device.record(|| device.record(|| drop(x.exp())).1);
     assert!(why(inner).contains("already"));
     assert_eq!(outer.unwrap().dispatches(), 1);
+    let replayed = device.record(|| drop(x.exp())).1.unwrap();
+    assert!(reason(&|| replayed.replay().unwrap()).contains("replayed"));
+    let clock = Clock::new(&device);
+    assert!(reason(&|| drop(Rng::on_clock(&clock, key).next_key())).contains("given to the host"));
     assert!(why(Device::cpu().record(|| ()).1).contains("GPU"));
     // A panic on the way leaves the device usable.
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.record(|| panic!("on purpose")))).is_err());
@@ -153,6 +183,11 @@ fn a_tape_that_saved_what_a_replay_updates_is_refused() {
     let (x, w) = (Tensor::ones([4], &device), Tensor::ones([4], &device).requires_grad());
     let ((), recording) = device.record(|| sgd_step(&w, &x, None, &DESCENT));
     let y = w.mul(&w).sum();
+    recording.unwrap().replay().unwrap();
+    assert!(refused(|| drop(y.backward())).contains("mul"));
+    // Also one that saved what the work makes.
+    let (made, recording) = device.record(|| x.exp());
+    let y = made.mul(&w).sum();
     recording.unwrap().replay().unwrap();
     assert!(refused(|| drop(y.backward())).contains("mul"));
 }

@@ -304,6 +304,13 @@ impl Device {
         }
     }
 
+    /// Notes that what this thread records on the device can't be repeated by its kernels alone, and why.
+    pub(crate) fn prevent_recording(&self, reason: &str) {
+        if let Some(gpu) = self.as_gpu() {
+            gpu.prevent_recording(reason);
+        }
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0
     }

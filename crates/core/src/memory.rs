@@ -44,6 +44,11 @@ impl Memory {
         self.skipped().is_some()
     }
 
+    /// Why updates are being left out, if so.
+    pub(crate) fn why_skipping(&self) -> Option<Error> {
+        self.skipped().clone()
+    }
+
     /// The error behind updates that were left out; they are made again from here on.
     pub(crate) fn take_skipped(&self) -> Option<Error> {
         self.skipped().take()

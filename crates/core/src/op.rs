@@ -322,6 +322,7 @@ fn allocate_and_run(
                 .map(|spec| tensor(Storage::gpu(stream.alloc(bytes(&spec.0, &spec.1), op.name())), spec))
                 .collect();
             run_gpu(op, &mut stream, x, &y.iter().collect::<Vec<_>>());
+            recording::note_made(&y);
             y
         }
     }
@@ -397,6 +398,22 @@ pub(crate) fn allocate(device: &Device, op: &str, shape: Shape, dtype: DType) ->
         Kind::Gpu(gpu) => Storage::gpu(gpu.stream().alloc(bytes as u64, op)),
     };
     Tensor::from_parts(storage, Layout::contiguous(shape), dtype, device)
+}
+
+/// What [`apply_in_place`] has filled; with the error instead, where it was left out for lack of memory.
+pub(crate) fn unless_left_out(x: Tensor) -> Tensor {
+    let device = x.device();
+    let poisoned = match device.kind() {
+        Kind::Cpu(cpu) => cpu.memory().why_skipping().map(|error| Storage::cpu(cpu.poisoned(error))),
+        Kind::Gpu(gpu) => gpu.memory().why_skipping().map(|error| {
+            gpu_view(&x).buffer.set_poison(error);
+            x.storage().clone()
+        }),
+    };
+    match poisoned {
+        Some(storage) => Tensor::from_parts(storage, *x.layout(), x.dtype(), device),
+        None => x,
+    }
 }
 
 /// Runs an op's definition.

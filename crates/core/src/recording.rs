@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, KernelRecording};
-use crate::storage::Storage;
+use crate::storage::{Storage, WeakStorage};
 use crate::tensor::Tensor;
 
 /// Work on a GPU that can be done again: [`Device::record`].
@@ -19,24 +19,40 @@ use crate::tensor::Tensor;
 pub struct Recording {
     gpu: Gpu,
     kernels: KernelRecording,
-    /// What is updated in place, to tell tapes that saved it.
+    /// What gets other values each time, to tell tapes that have saved it.
+    changed: Vec<Storage>,
+}
+
+/// What an open recording writes.
+#[derive(Default)]
+struct Written {
     updated: Vec<Storage>,
+    made: Vec<WeakStorage>,
 }
 
 thread_local! {
-    /// Storages that this thread has updated in place since its recording was begun.
-    static UPDATED: RefCell<Option<Vec<Storage>>> = const { RefCell::new(None) };
+    /// What this thread has written since its recording was begun.
+    static WRITTEN: RefCell<Option<Written>> = const { RefCell::new(None) };
 }
 
-/// Notes what an open recording updates.
+/// Notes what an open recording updates in place.
 pub(crate) fn note_updates(y: &[&Tensor]) {
-    UPDATED.with_borrow_mut(|updated| {
-        if let Some(updated) = updated {
+    WRITTEN.with_borrow_mut(|written| {
+        if let Some(Written { updated, .. }) = written {
             for storage in y.iter().map(|t| t.storage()) {
                 if !updated.iter().any(|known| known.is(storage)) {
                     updated.push(storage.clone());
                 }
             }
+        }
+    });
+}
+
+/// Notes what an open recording makes.
+pub(crate) fn note_made(y: &[Tensor]) {
+    WRITTEN.with_borrow_mut(|written| {
+        if let Some(Written { made, .. }) = written {
+            made.extend(y.iter().map(|t| t.storage().downgrade()));
         }
     });
 }
@@ -68,34 +84,34 @@ impl Device {
         let Kind::Gpu(gpu) = self.kind() else {
             return (work(), Err(Error::invalid("record", "a GPU device", self)));
         };
-        if UPDATED.with_borrow(Option::is_some) {
+        if WRITTEN.with_borrow(Option::is_some) {
             let error = Error::NotReady("this thread is recording already".into());
             return (work(), Err(error));
         }
         struct Forget;
         impl Drop for Forget {
             fn drop(&mut self) {
-                UPDATED.set(None);
+                WRITTEN.set(None);
             }
         }
-        UPDATED.set(Some(Vec::new()));
+        WRITTEN.set(Some(Written::default()));
         let _forget = Forget;
         let (result, kernels) = gpu.record(work);
-        let updated = UPDATED.take().unwrap_or_default();
-        (result, kernels.map(|kernels| Recording { gpu: gpu.clone(), kernels, updated }))
+        let Written { mut updated, made } = WRITTEN.take().unwrap_or_default();
+        updated.extend(made.iter().filter_map(WeakStorage::upgrade));
+        (result, kernels.map(|kernels| Recording { gpu: gpu.clone(), kernels, changed: updated }))
     }
 }
 
 impl Recording {
-    /// Launches the kernels again, without waiting for them. While updates are left out because memory ran out (see
-    /// [`Device::check`]), nothing is launched.
+    /// Launches the kernels again, without waiting for them.
     ///
     /// # Errors
-    /// When the device was lost.
+    /// When the device was lost; and while updates on it are left out because memory ran out, see [`Device::check`]. Nothing is
+    /// launched then.
     pub fn replay(&self) -> Result<()> {
-        self.gpu.check()?;
-        self.gpu.replay(&self.kernels);
-        self.updated.iter().for_each(Storage::touch);
+        self.gpu.replay(&self.kernels)?;
+        self.changed.iter().for_each(Storage::touch);
         Ok(())
     }
 

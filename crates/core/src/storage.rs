@@ -1,7 +1,7 @@
 //! Storage: the buffer behind one or more tensors, on one of the two backends.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use crate::cpu::HostBuffer;
 use crate::gpu::GpuBuffer;
@@ -9,6 +9,16 @@ use crate::gpu::GpuBuffer;
 /// A shared buffer. Views of a tensor share its storage.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage(Arc<Inner>);
+
+/// A storage that may be gone.
+#[derive(Debug)]
+pub(crate) struct WeakStorage(Weak<Inner>);
+
+impl WeakStorage {
+    pub(crate) fn upgrade(&self) -> Option<Storage> {
+        self.0.upgrade().map(Storage)
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -41,6 +51,10 @@ impl Storage {
 
     pub(crate) fn data(&self) -> &Data {
         &self.0.data
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakStorage {
+        WeakStorage(Arc::downgrade(&self.0))
     }
 
     pub(crate) fn version(&self) -> u64 {

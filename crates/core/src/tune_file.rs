@@ -60,9 +60,12 @@ impl Tuning {
         // Beside its place first, so that nobody reads half a file.
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", std::process::id()));
-        std::fs::write(&beside, self.text(&header(&adapter)))
-            .and_then(|()| std::fs::rename(&beside, path))
-            .map_err(failed)
+        let written =
+            std::fs::write(&beside, self.text(&header(&adapter))).and_then(|()| std::fs::rename(&beside, path));
+        written.map_err(|e| {
+            let _ = std::fs::remove_file(&beside);
+            failed(e)
+        })
     }
 
     fn text(&self, header: &Header) -> String {

@@ -52,7 +52,7 @@ const RANGE: [f32; 2] = [1.0, 16_777_216.0];
 /// The scale of a loss and its rule. All of it is on the device, which never waits for the host.
 #[derive(Debug)]
 pub(crate) struct LossScale {
-    /// The scale, and the number of steps since it changed.
+    /// The scale, and from element 4 on, so that different vectors of four are written, the number of steps since it changed.
     state: Tensor,
     /// What they are next.
     next: Tensor,
@@ -63,7 +63,7 @@ pub(crate) struct LossScale {
 impl LossScale {
     /// For a step that changes `updated` arenas of `len` elements each.
     pub(crate) fn new(device: &Device, updated: usize, len: usize) -> LossScale {
-        let state = Tensor::new(&[START, 0.0], [2], device);
+        let state = Tensor::new(&[START, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [8], device);
         LossScale { next: state.zeros_like(), state, before: Tensor::zeros([updated * len], device) }
     }
 
@@ -80,7 +80,7 @@ impl LossScale {
         let finite = gradients.abs().max().is_finite();
         let [scale, good] = self.rule(&finite);
         // All that this step allocates is there by now. If it is not, this update in place is left out, and then all others.
-        pack(&[&scale, &good], &self.next, &[0, 1]);
+        pack(&[&scale, &good], &self.next, &[0, 4]);
         let starts: Vec<usize> = (0..updated.len()).map(|i| i * gradients.len()).collect();
         pack(updated, &self.before, &starts);
         step(&gradients);
@@ -92,7 +92,7 @@ impl LossScale {
 
     /// The next scale and number of good steps, after one whose gradients were all `finite`, or not.
     fn rule(&self, finite: &Tensor) -> [Tensor; 2] {
-        let (scale, good) = (self.scale(), self.state.slice_axis(0, 1..2));
+        let (scale, good) = (self.scale(), self.state.slice_axis(0, 4..5));
         // Not 0 until there were enough good steps.
         let more = good.affine(1.0, 1.0 - PATIENCE).cast(DType::Bool);
         let times = |factor: f32| scale.affine(factor, 0.0).clip(RANGE[0], RANGE[1]);

@@ -148,6 +148,13 @@ impl GpuInner {
     ///
     /// `release` is called when the device is full, to let go of what else holds buffers, before a second try.
     pub(crate) fn alloc(self: &Arc<Self>, bytes: u64, what: &str, release: impl FnOnce()) -> GpuBuffer {
+        let buffer = self.find(bytes, what, true, release);
+        OpenRecording::with(self, |open| open.note_made(buffer.id()));
+        buffer
+    }
+
+    /// [`GpuInner::alloc`] outside an open recording; and with `of_recording` one that a kernel of that has used, if there is.
+    fn find(self: &Arc<Self>, bytes: u64, what: &str, of_recording: bool, release: impl FnOnce()) -> GpuBuffer {
         // Vector loads read whole words of 16 bytes.
         let limit = self.description.max_tensor_bytes & !15;
         let class = if bytes <= limit { size_class(bytes).min(limit) } else { bytes };
@@ -164,7 +171,7 @@ impl GpuInner {
             let (device, what) = (self.description.name.clone(), what.to_string());
             return owned(u64::MAX, None, Some(Error::TooLarge { device, what, wanted: bytes, limit }));
         }
-        let free = OpenRecording::with(self, |open| open.take(class)).flatten();
+        let free = OpenRecording::with(self, |open| if of_recording { open.take(class) } else { None }).flatten();
         if let Some((id, buffer)) = free.or_else(|| lock(&self.pool).take(class)) {
             return owned(id, Some(buffer), None);
         }
@@ -251,7 +258,8 @@ impl Gpu {
 
     /// A buffer that holds `data`, padded with zeros to a multiple of four bytes.
     pub fn upload(&self, data: &[u8], what: &str) -> GpuBuffer {
-        let buffer = self.alloc(data.len() as u64, what);
+        // Not a buffer that a kernel of an open recording writes: the values have to be there each time.
+        let buffer = self.0.find(data.len() as u64, what, false, || self.stream().release());
         OpenRecording::with(&self.0, |open| open.keep(&buffer));
         self.write_now(&buffer, 0, data);
         buffer

@@ -1,8 +1,8 @@
 //! Kernels that were recorded to be launched again: each with its pipeline, its bind group and its parameters found, and
 //! all buffers held.
 //!
-//! While a recording is open, a buffer that its kernels have used and that becomes free is kept for its later kernels: so they
-//! share memory as they would without a recording, and nobody else gets what they have written. When it is closed it
+//! While a recording is open, a buffer that was allocated for its kernels and becomes free is kept for its later kernels: so
+//! they share memory as they would without a recording, and nobody else gets what they have written. When it is closed it
 //! holds every buffer that its kernels bind.
 
 use std::cell::RefCell;
@@ -57,8 +57,13 @@ pub(crate) struct OpenRecording {
     gpu: Weak<GpuInner>,
     commands: Vec<Command>,
     buffers: BTreeMap<u64, WeakBuffer>,
-    /// Of these buffers those that are free, by class and number. Nobody else gets them until the recording is closed.
+    /// What was allocated on the way. Only such a buffer may be used twice: a kernel writes it each time before another
+    /// reads it. What was there before has to be found again as the last one left it.
+    made: BTreeSet<u64>,
+    /// Buffers that are free and may be used again, by class and number. Nobody else gets them until the recording is closed.
     free: BTreeMap<u64, BTreeMap<u64, wgpu::Buffer>>,
+    /// Other buffers that nobody owns any more.
+    left: BTreeMap<u64, wgpu::Buffer>,
     /// What was uploaded on the way: constants, which nothing later in the recording may overwrite.
     constants: Vec<GpuBuffer>,
     /// Why the kernels would not do the same again.
@@ -87,12 +92,21 @@ impl OpenRecording {
         self.free.get_mut(&class)?.pop_first()
     }
 
+    /// Notes what a kernel's output, or what lies between kernels, was allocated as.
+    pub(crate) fn note_made(&mut self, id: u64) {
+        self.made.insert(id);
+    }
+
     /// Keeps a buffer that has become free, if a kernel of this recording uses it; else gives it back.
     pub(crate) fn put(&mut self, id: u64, class: u64, buffer: wgpu::Buffer) -> Option<wgpu::Buffer> {
         if !self.buffers.contains_key(&id) {
             return Some(buffer);
         }
-        self.free.entry(class).or_default().insert(id, buffer);
+        if self.made.contains(&id) {
+            self.free.entry(class).or_default().insert(id, buffer);
+        } else {
+            self.left.insert(id, buffer);
+        }
         None
     }
 
@@ -107,7 +121,7 @@ impl OpenRecording {
 
     /// The recording, which holds every buffer. Not while it is this thread's: buffers may be dropped.
     fn close(self, gpu: &Arc<GpuInner>) -> Result<KernelRecording> {
-        let free = self.free.into_values().flatten();
+        let free = self.free.into_values().flatten().chain(self.left);
         let mut buffers: Vec<GpuBuffer> = free.map(|(id, buffer)| gpu.own(id, buffer)).collect();
         let free: BTreeSet<u64> = buffers.iter().map(GpuBuffer::id).collect();
         let used = self.buffers.iter().filter(|(id, _)| !free.contains(id));
@@ -158,14 +172,19 @@ impl Gpu {
         struct Close;
         impl Drop for Close {
             fn drop(&mut self) {
-                drop(OPEN.take());
+                // Closing gives its buffers back.
+                if let Some((open, gpu)) = OPEN.take().and_then(|open| open.gpu.upgrade().map(|gpu| (open, gpu))) {
+                    drop(open.close(&gpu));
+                }
             }
         }
         OPEN.set(Some(OpenRecording {
             gpu: Arc::downgrade(&self.0),
             commands: Vec::new(),
             buffers: BTreeMap::new(),
+            made: BTreeSet::new(),
             free: BTreeMap::new(),
+            left: BTreeMap::new(),
             constants: Vec::new(),
             obstacle: self.stream().profile().map(|_| "kernels are being timed one by one".into()),
         }));
@@ -175,10 +194,17 @@ impl Gpu {
         (result, open.close(&self.0))
     }
 
-    /// Launches the kernels again. Nothing happens while updates are left out for lack of memory.
-    pub(crate) fn replay(&self, recording: &KernelRecording) {
-        if !self.memory().is_skipping() {
-            self.stream().replay(recording);
+    /// Launches the kernels again.
+    ///
+    /// # Errors
+    /// While updates are left out for lack of memory, with the reason for that; and when the device was lost.
+    pub(crate) fn replay(&self, recording: &KernelRecording) -> Result<()> {
+        self.check()?;
+        if let Some(error) = self.memory().why_skipping() {
+            return Err(error);
         }
+        self.prevent_recording("a recording is replayed on the way");
+        self.stream().replay(recording);
+        Ok(())
     }
 }

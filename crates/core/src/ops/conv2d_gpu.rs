@@ -314,7 +314,8 @@ pub(super) fn weight_gradient(
     let (tile, shader) = gemm::choose(gpu, size, PAIR);
     let tiles = tile.count(size[0], size[1]) * g.groups;
     // Windows overlap: a step over the pixels reads each channel about once a stride, not once a kernel position.
-    let (splits, split) = tile.split(gpu, tiles, g.pixels(), g.c + g.o);
+    let bytes = 4 * u64::from(dw.len());
+    let (splits, split) = tile.split(gpu, tiles, g.pixels(), g.c + g.o, bytes);
     let (buffers, parts) = gradient_inputs(x, &tile);
     let params = Params {
         batch: g.batch as u32,
@@ -325,8 +326,7 @@ pub(super) fn weight_gradient(
         splits: splits as u32,
         ..Params::zeroed()
     };
-    let partials =
-        (splits > 1).then(|| gpu.alloc((splits * 4) as u64 * u64::from(dw.len()), "partial weight gradients"));
+    let partials = (splits > 1).then(|| gpu.alloc(splits as u64 * bytes, "partial weight gradients"));
     let d = Direct {
         entry: "conv2d_backward_weights",
         size,

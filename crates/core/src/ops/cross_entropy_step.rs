@@ -12,7 +12,7 @@ use super::cross_entropy::{argmax_of_row, class_of};
 use super::{KernelInfo, LONG_ROW, OpInfo};
 use crate::dtype::DType;
 use crate::gpu::{Dispatch, Kernel, Stream, fold_workgroups};
-use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, allocate, apply_in_place};
+use crate::op::{Cost, CpuView, CpuViewMut, GpuView, Op, allocate, apply_in_place, unless_left_out};
 use crate::shape::{Shape, ShapeError};
 use crate::tape::Node;
 use crate::tensor::Tensor;
@@ -171,7 +171,7 @@ pub fn cross_entropy_step(logits: &Tensor, labels: &Tensor, scale: f32, sums: &T
     } else {
         let dx = allocate(logits.device(), "cross_entropy_step", shape, DType::F32);
         apply_in_place(&CrossEntropyStep { scale }, &[logits, labels], &[&dx, sums]);
-        return dx;
+        return unless_left_out(dx);
     };
     let error = ShapeError::new(problem).operand("logits", &shape).operand("labels", labels.shape());
     panic!("{}", error.operand("sums", sums.shape()).of("cross_entropy_step"));

@@ -173,7 +173,9 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         false => choose(gpu, [m * p.batches, n, k], [&MATMUL, &MATMUL_TILED]),
     };
     let tiles = tile.count(m, n) * p.batches;
-    let (splits, k_split) = tile.split(gpu, tiles, k, m + n);
+    let rows = m + usize::from(p.column_sums);
+    let bytes = (4 * p.batches * rows * n) as u64;
+    let (splits, k_split) = tile.split(gpu, tiles, k, m + n, bytes);
     // Small products on a software adapter share one pipeline: compiling another takes longer than they ever run.
     let tiny = tile.is_software() && m * n * k * p.batches < 1_000_000;
     let mask = p.mask.map_or(0, |mask| mask.y.1.offset);
@@ -205,8 +207,7 @@ pub(super) fn launch(gpu: &mut Stream, p: &Product<'_>) {
         sums: u32::from(p.column_sums),
         unused: [0; 2],
     };
-    let rows = m + usize::from(p.column_sums);
-    let partials = (splits > 1).then(|| gpu.alloc((splits * p.batches * rows * n * 4) as u64, "partial products"));
+    let partials = (splits > 1).then(|| gpu.alloc(splits as u64 * bytes, "partial products"));
     // A binding that the kernel doesn't look at gets any buffer.
     let third = third.map_or(p.b.buffer, |(buffer, _)| buffer);
     let c_vec = |offset: usize| u32::from(!tiny && n.is_multiple_of(4) && offset.is_multiple_of(4));

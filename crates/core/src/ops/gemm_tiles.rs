@@ -171,7 +171,8 @@ impl Tile {
     ///
     /// Software: the operands of one split should stay in the cache (1.5 MB of it), since every tile of rows reads them
     /// again. Hardware: few tiles leave most of the device idle.
-    pub(super) fn split(&self, gpu: &Stream, tiles: usize, depth: usize, traffic: usize) -> (usize, usize) {
+    /// All parts' results, of `bytes` bytes each, have to fit one buffer.
+    pub(super) fn split(&self, gpu: &Stream, tiles: usize, depth: usize, traffic: usize, bytes: u64) -> (usize, usize) {
         // llvmpipe silently ends a kernel after 65,535 rounds of its loops; a round is four steps. Bounds checks keep the
         // loops over a tile's rows from being unrolled, and then their rounds count too.
         let rounds = if gpu.is_checked() { 512 } else { 16_384 };
@@ -189,8 +190,6 @@ impl Tile {
             0 => 1,
             measured => measured.min(depth.div_ceil(self.step)),
         };
-        // All parts' results lie in one buffer.
-        let bytes = 4 * (tiles * self.rows * self.columns) as u64;
         let most = (gpu.gpu().description().max_tensor_bytes / bytes.max(1)).max(1) as usize;
         let wanted = useful.min(most).max(least);
         let length = depth.div_ceil(wanted).next_multiple_of(self.step);

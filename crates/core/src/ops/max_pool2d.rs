@@ -193,7 +193,7 @@ impl Op for MaxPoolBackward {
             if !g.is_covered() {
                 dx.fill(0.0);
             }
-            if g.h.stride >= g.h.size && g.w.stride >= g.w.size {
+            if g.is_apart() {
                 return lanes::wide(Winners { g: &g, first: g.first_position(n), positions, dy, dx });
             }
             for (i, (&position, dy)) in positions.iter().zip(dy).enumerate() {

@@ -154,6 +154,12 @@ impl Geometry {
         along(&self.h) && along(&self.w)
     }
 
+    /// Whether no pixel lies under two windows.
+    pub(super) fn is_apart(&self) -> bool {
+        let along = |a: &Axis| (a.size - 1) * a.dilation < a.stride;
+        along(&self.h) && along(&self.w)
+    }
+
     /// Cells of the stride's size that cover the input and the padding before it.
     pub(super) fn cells(&self) -> usize {
         let along = |a: &Axis| (a.input + a.before).div_ceil(a.stride);

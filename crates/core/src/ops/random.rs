@@ -144,9 +144,16 @@ impl Rng {
         Rng::from_state(RandomKey { seed, counter: 0 })
     }
 
-    /// A key that this sequence has not given before. An op that takes it can't be part of a
-    /// [`Recording`](crate::Recording); [`Rng::next_draw`] is for that.
+    /// A key that this sequence has not given before. It can't be part of a [`Recording`](crate::Recording), which would take
+    /// the same one each time; [`Rng::next_draw`] is for that.
     pub fn next_key(&mut self) -> RandomKey {
+        if let Some(clock) = &self.clock {
+            clock.tensor().device().prevent_recording("a key of random numbers is given to the host");
+        }
+        self.take()
+    }
+
+    fn take(&mut self) -> RandomKey {
         let key = self.next;
         self.next.counter = key.counter.wrapping_add(1);
         self.taken += 1;
@@ -156,7 +163,7 @@ impl Rng {
     /// The same, for ops that take a [`Draw`]: in a training loop, the key lies on the device.
     pub fn next_draw(&mut self) -> Draw {
         let nth = self.taken;
-        let key = self.next_key();
+        let key = self.take();
         self.clock.as_ref().map_or(Draw::Key(key), |clock| Draw::OnClock(clock.clone(), nth))
     }
 
