@@ -111,20 +111,35 @@ fn recording(name: &str, batch: usize, device: &Device, mut step: impl FnMut()) 
     })
 }
 
-/// Training step by tensors, and inference of the model, at one batch size.
-pub fn rows(batch: usize, device: &Device) -> Result<Vec<DispatchRow>> {
+/// A training step by tensors, eager and replayed.
+fn training(name: &str, batch: usize, device: &Device) -> Result<[DispatchRow; 2]> {
     let mut step = Step::new(batch, device)?;
     // Buffers, bind groups and pipelines are made in the first steps.
     (0..3).for_each(|_| step.run());
-    let eager = recording("fashion_cnn train, eager", batch, device, || step.run())?;
+    let eager = recording(&format!("{name}, eager"), batch, device, || step.run())?;
     let ((), recorded) = device.record(|| step.run());
     let recorded = recorded?;
     let mut failure = Ok(());
-    let replayed = recording("fashion_cnn train, replayed", batch, device, || failure = recorded.replay())?;
+    let replayed = recording(&format!("{name}, replayed"), batch, device, || failure = recorded.replay())?;
     failure?;
+    Ok([eager, replayed])
+}
+
+/// Training step by tensors, and inference of the model, at one batch size.
+pub fn rows(batch: usize, device: &Device) -> Result<Vec<DispatchRow>> {
+    let mut rows = Vec::from(training("fashion_cnn train", batch, device)?);
+    if device.is_software() {
+        // The kernels for software adapters read copies of their inputs, which the host launches too. One example is enough
+        // for the kernels for hardware, which are slow here.
+        device.set_hardware_kernels(true);
+        let hardware = training("the same, kernels for hardware", 1, device);
+        device.set_hardware_kernels(false);
+        rows.extend(hardware?);
+    }
     let (model, data) = (Net::FashionCnn.build(device)?, images(batch, device)?);
     let index = Tensor::new(&(0..batch as u32).collect::<Vec<_>>(), [batch], device);
     let forward = || drop(model.forward(&data.batch(&index).0));
     (0..3).for_each(|_| forward());
-    Ok(vec![eager, replayed, recording("fashion_cnn infer, eager", batch, device, forward)?])
+    rows.push(recording("fashion_cnn infer, eager", batch, device, forward)?);
+    Ok(rows)
 }

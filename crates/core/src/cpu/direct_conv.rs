@@ -89,6 +89,13 @@ impl Convolution {
         Columns { first: group * self.columns.group, ..self.columns }
     }
 
+    /// Whether columns would not be better: for images of hardly an output, which are then worked on many together, and for
+    /// windows so far spread that the rows which one output sees are past the cache.
+    pub(crate) fn pays(&self) -> bool {
+        let g = &self.columns;
+        g.axes[0].output * g.axes[1].output >= 4 && g.padded_rows(1) * g.pitch() * g.group <= 8 * BLOCK
+    }
+
     /// `y = act(x * w + bias)`, where `act` is relu or nothing.
     pub(crate) fn forward(&self, x: &[f32], w: &[f32], bias: Option<&[f32]>, relu: bool, y: &mut [f32]) {
         let (g, width) = (self.columns, self.out / self.groups);

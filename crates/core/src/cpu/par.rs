@@ -19,7 +19,9 @@ const PATIENCE: usize = 1000;
 fn helpers() -> Option<&'static ThreadPool> {
     static HELPERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
     let build = || {
-        let others = rayon::current_num_threads() - 1;
+        // Asked on a thread of no pool: the first loop may be inside a small one of the user's.
+        let threads = std::thread::spawn(rayon::current_num_threads).join().unwrap_or(1);
+        let others = threads.max(1) - 1;
         let pool = ThreadPoolBuilder::new().num_threads(others).thread_name(|i| format!("tilegrad-cpu-{i}"));
         if others == 0 { None } else { pool.build().ok() }
     };

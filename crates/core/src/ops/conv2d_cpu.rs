@@ -13,8 +13,10 @@ use crate::cpu::lanes::has_vectors;
 use crate::window::Axis;
 
 impl Geometry {
-    fn direct(&self) -> Convolution {
-        Convolution { images: self.batch, columns: self.columns(0), groups: self.groups, out: self.o }
+    /// The convolution without columns, where the processor has vectors and it is the better way.
+    fn direct(&self) -> Option<Convolution> {
+        let direct = Convolution { images: self.batch, columns: self.columns(0), groups: self.groups, out: self.o };
+        (has_vectors() && direct.pays()).then_some(direct)
     }
 
     fn columns(&self, group: usize) -> Columns {
@@ -50,11 +52,11 @@ pub(super) fn forward(
     if y.is_empty() {
         return;
     }
-    if !has_vectors() {
+    let Some(direct) = g.direct() else {
         return forward_by_columns(g, x, w, bias, activation, y);
-    }
+    };
     let relu = activation == Some(Unary::Relu);
-    g.direct().forward(x, w, bias, relu, y);
+    direct.forward(x, w, bias, relu, y);
     finish_rows(y, g.o, None, activation.filter(|_| !relu));
 }
 
@@ -110,7 +112,7 @@ pub(super) fn data_gradient(g: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32])
     if dx.is_empty() {
         return;
     }
-    match g.direct().turned().filter(|_| has_vectors()) {
+    match g.direct().and_then(|direct| direct.turned()).filter(Convolution::pays) {
         Some(turned) => turned.forward(dz, &turn(w, g.h.size * g.w.size, g.c / g.groups, g.groups), None, false, dx),
         None => data_gradient_by_columns(g, dz, w, dx),
     }
@@ -143,8 +145,8 @@ fn data_gradient_by_columns(g: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32])
 pub(super) fn weight_gradient(g: &Geometry, bias: bool, x: &[f32], dz: &[f32], dw: &mut [f32]) {
     if dw.is_empty() || dz.is_empty() {
         dw.fill(0.0);
-    } else if has_vectors() {
-        g.direct().weight_gradient(bias, x, dz, dw);
+    } else if let Some(direct) = g.direct() {
+        direct.weight_gradient(bias, x, dz, dw);
     } else {
         weight_gradient_by_columns(g, bias, x, dz, dw);
     }

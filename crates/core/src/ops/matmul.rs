@@ -134,7 +134,7 @@ impl Op for MatMul {
         if batch == 1 {
             product(0, y, true);
         } else {
-            par::rows(y, m * n, k, |b, y| product(b, y, false));
+            par::rows(y, m * n, m * n * k.max(1), |b, y| product(b, y, false));
         }
         let bias = x.get(2).map(|b| b.slice::<f32>());
         gemm::finish_rows(y, n, bias, self.activation);
