@@ -61,6 +61,7 @@ mod statistics;
 mod tile;
 mod triangle;
 pub mod unary;
+mod unary_cpu;
 mod unary_curve;
 mod unary_methods;
 mod unary_table;

@@ -1,16 +1,15 @@
 //! Elementwise functions of one tensor: `y = f(x)`, `dx = dy * f'`.
 //!
 //! A function is one row of `TABLE` (`unary_table.rs`), its lines in `shaders/unary.wgsl` or `unary_series.wgsl`, and its
-//! method (`unary_methods.rs`). The derivative is written in terms of whichever of `x` and `y` the row saves; second
-//! derivatives are tensor algebra (`unary_curve.rs`).
+//! method (`unary_methods.rs`); the CPU's loops are in `unary_cpu.rs`. The derivative is written in terms of whichever of
+//! `x` and `y` the row saves; second derivatives are tensor algebra (`unary_curve.rs`).
 
 use bytemuck::{Pod, Zeroable};
 use tilegrad_shaders::{Shader, UNARY, UNARY_SERIES};
 
 pub use super::unary_table::Unary;
 use super::unary_table::{Function, TABLE, X, Y};
-use super::{KernelInfo, OpInfo};
-use crate::cpu::par;
+use super::{KernelInfo, OpInfo, unary_cpu};
 use crate::gpu::{Dispatch, GpuBuffer, Kernel, Stream, fold_workgroups};
 use crate::op::{CpuView, CpuViewMut, GpuView, Op, Saves, apply};
 use crate::shape::{Layout, Shape, ShapeError};
@@ -86,14 +85,7 @@ impl Op for Forward {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let (x, f) = (x[0].slice::<f32>(), self.row().f);
-        if self.function == Unary::Relu {
-            // Spelled out, so that it compiles to vector code; so is its derivative.
-            return par::chunks(y[0].slice(), 1, |first, y: &mut [f32]| {
-                y.iter_mut().zip(&x[first..]).for_each(|(y, &x)| *y = if x <= 0.0 { 0.0 } else { x });
-            });
-        }
-        par::map(y[0].slice(), |i| f(x[i], self.a, self.b));
+        unary_cpu::values(self.function, [self.a, self.b], x[0].slice(), y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -128,14 +120,8 @@ impl Op for Backward {
     }
 
     fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
-        let (v, dy, df) = (x[0].slice::<f32>(), x[1].slice::<f32>(), self.0.row().df);
-        if self.0.function == Unary::Relu {
-            return par::chunks(y[0].slice(), 1, |first, y: &mut [f32]| {
-                let dy = y.iter_mut().zip(&dy[first..]);
-                dy.zip(&v[first..]).for_each(|((y, dy), &v)| *y = dy * if v <= 0.0 { 0.0 } else { 1.0 });
-            });
-        }
-        par::map(y[0].slice(), |i| dy[i] * df(v[i], self.0.a, self.0.b));
+        let Forward { function, a, b } = self.0;
+        unary_cpu::derivatives(function, [a, b], x[0].slice(), x[1].slice(), y[0].slice());
     }
 
     fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
@@ -194,8 +180,8 @@ impl Unary {
 
     /// [`Unary::derivative`] of numbers on the CPU.
     pub(super) fn derivative_of_slices(self, v: &[f32], dy: &[f32]) -> Vec<f32> {
-        let (mut dx, df) = (vec![0.0; dy.len()], self.row().df);
-        par::map(&mut dx, |i| dy[i] * df(v[i], 0.0, 0.0));
+        let mut dx = vec![0.0; dy.len()];
+        unary_cpu::derivatives(self, [0.0; 2], v, dy, &mut dx);
         dx
     }
 

@@ -5,6 +5,7 @@
 
 use tilegrad_shaders::{Shader, UNARY, UNARY_SERIES};
 
+use super::unary_cpu::{logistic, swish, swish_derivative};
 use super::unary_curve::{self as curve, Curve};
 use crate::op::Saves;
 
@@ -124,7 +125,7 @@ pub(super) static TABLE: [Function; 49] = [
     row("relu",       |x, _, _| if x <= 0.0 { 0.0 } else { x }, Y, |y, _, _| if y <= 0.0 { 0.0 } else { 1.0 }, FLAT),
     row("sigmoid",    |x, _, _| logistic(x),                Y, |y, _, _| y * (1.0 - y), of(|y, _, _| y.affine(-2.0, 1.0))),
     row("tanh",       |x, _, _| x.tanh(),                   Y, |y, _, _| 1.0 - y * y, of(|y, _, _| y.affine(-2.0, 0.0))),
-    row("swish",      |x, _, _| x * logistic(x),            X, |x, _, _| swish_derivative(x), of(curve::swish)),
+    row("swish",      |x, _, _| swish(x),                   X, |x, _, _| swish_derivative(x), of(curve::swish)),
     row("square",     |x, _, _| x * x,                      X, |x, _, _| 2.0 * x, Curve::Constant(2.0)),
     row("reciprocal", |x, _, _| 1.0 / x,                    Y, |y, _, _| -y * y, of(|y, _, _| y.affine(-2.0, 0.0))),
     row("affine",     |x, a, b| a * x + b,                  Saves::NOTHING, |_, a, _| a, FLAT),
@@ -181,17 +182,6 @@ fn sign(x: f32) -> f32 {
 fn clip(x: f32, low: f32, high: f32) -> f32 {
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
-}
-
-fn logistic(x: f32) -> f32 {
-    // exp of a non-positive number can't overflow.
-    let e = (-x.abs()).exp();
-    if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
-}
-
-fn swish_derivative(x: f32) -> f32 {
-    let s = logistic(x);
-    s * (1.0 + x * (1.0 - s))
 }
 
 /// `x * (1 + tanh(u)) / 2 = x * logistic(2u)` with `u = sqrt(2 / pi) * (x + 0.044715 x^3)`. The second form keeps its
