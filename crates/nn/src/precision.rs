@@ -3,6 +3,9 @@
 //! In `f16` numbers below 6e-8 are 0, and many gradients are. So the loss is multiplied by a scale before backward, and the
 //! gradients of the weights, which are `f32`, are divided by it afterwards. A scale that is too large makes infinities: then
 //! the step is left out, and the scale halved. After many steps without one it is doubled. Micikevicius et al. 2018.
+//!
+//! A step that is left out still counts: Adam's correction for moments that start at 0 is then a little further on than they
+//! are, for the first steps of a training whose scale has to come down. Running statistics take it in, too.
 
 use tilegrad_core::ops::pack::pack;
 use tilegrad_core::ops::restore::restore_unless;
