@@ -77,9 +77,10 @@ impl Device {
     /// ```
     ///
     /// # Errors
-    /// In the second result; `work` has run all the same. On the CPU, which has nothing to record; when a recording is open
-    /// on the device; and when the kernels alone would not do the same again, with the reason: the host read or wrote a
-    /// tensor on the way, random numbers or an optimizer's step number came from the host, or memory ran out.
+    /// In the second result; `work` has run all the same. On the CPU, which has nothing to record; when this thread is
+    /// recording already; and when the kernels alone would not do the same again, with the reason: the host read or wrote a
+    /// tensor on the way, random numbers or an optimizer's step number came from the host, another recording was replayed, or
+    /// memory ran out.
     pub fn record<R>(&self, work: impl FnOnce() -> R) -> (R, Result<Recording>) {
         let Kind::Gpu(gpu) = self.kind() else {
             return (work(), Err(Error::invalid("record", "a GPU device", self)));

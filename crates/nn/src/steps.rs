@@ -138,17 +138,16 @@ impl<'a> Steps<'a> {
     /// Runs a step on the next `size` examples, and records it if that is due.
     fn run(&mut self, size: usize, model: &mut Sequential, totals: &mut Totals) -> Result<()> {
         let part = self.parts.size.min(size);
-        if !matches!(self.next, Next::Record) || self.order.len() - self.start < 2 * size {
-            let index = self.order.slice_axis(0, self.start..self.start + size);
-            let get = |range| self.data.batch(&index.slice_axis(0, range));
-            return model.step(&Batch { size, part, get: &get }, &mut self.rng, totals);
-        }
         let before = self.rng.state().counter;
-        let (done, recording) = self.data.device().record(|| {
-            let index = self.clock.batch(self.order, size);
-            let get = |range| self.data.batch(&index.slice_axis(0, range));
-            model.step(&Batch { size, part, get: &get }, &mut self.rng, totals)
-        });
+        let (data, rng) = (self.data, &mut self.rng);
+        let mut train = |index: Tensor| {
+            let get = |range| data.batch(&index.slice_axis(0, range));
+            model.step(&Batch { size, part, get: &get }, rng, totals)
+        };
+        if !matches!(self.next, Next::Record) || self.order.len() - self.start < 2 * size {
+            return train(self.order.slice_axis(0, self.start..self.start + size));
+        }
+        let (done, recording) = data.device().record(|| train(self.clock.batch(self.order, size)));
         done?;
         let keys = self.rng.state().counter.wrapping_sub(before) as u32;
         self.next = recording.map_or(Next::Eager, |recording| Next::Replay(recording, keys));

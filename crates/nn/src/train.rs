@@ -314,8 +314,8 @@ impl Sequential {
         done
     }
 
-    /// The gradients of these examples' part in the mean loss of a batch of `batch` examples,
-    /// multiplied by the loss scale if there is one.
+    /// The gradients of these examples' part in the mean loss of a batch of `batch` examples, multiplied by the loss scale if
+    /// there is one.
     fn gradients(
         &mut self,
         x: &Tensor,
@@ -324,7 +324,6 @@ impl Sequential {
         rng: &mut Rng,
         totals: &mut Totals,
     ) -> Result<Gradients> {
-        let mean = self.state()?.mean(x.shape()[0], batch, x.device());
         // Made with what the optimizer keeps, which in 32 bits is not needed before the gradients are there.
         let mixed = self.precision == Precision::Mixed;
         let scale = mixed.then(|| self.training().2.loss_scale.as_ref().map(LossScale::scale)).flatten();
@@ -343,6 +342,7 @@ impl Sequential {
         totals.add(&losses, correct.as_ref());
         drop((output, correct));
         // Those of the mean loss without computing that.
+        let mean = self.state()?.mean(x.shape()[0], batch, x.device());
         Ok(losses.backward_with(&scaled(&mean)))
     }
 

@@ -251,11 +251,6 @@ pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 impl Gpu {
-    /// A buffer with unspecified contents; see [`super::Stream::alloc`].
-    pub fn alloc(&self, bytes: u64, what: &str) -> GpuBuffer {
-        self.0.alloc(bytes, what, || self.stream().release())
-    }
-
     /// A buffer that holds `data`, padded with zeros to a multiple of four bytes.
     pub fn upload(&self, data: &[u8], what: &str) -> GpuBuffer {
         // Not a buffer that a kernel of an open recording writes: the values have to be there each time.

@@ -101,8 +101,7 @@ impl Clock {
     /// As [`Tensor::to_vec`].
     pub fn read(&self) -> error::Result<Time> {
         let w = self.0.to_vec::<u32>()?;
-        let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        Ok(Time { step: w[0], batch: w[1], key: RandomKey { seed: long(w[4], w[5]), counter: long(w[2], w[3]) } })
+        Ok(Time { step: w[0], batch: w[1], key: key(&w) })
     }
 
     /// The words, `u32 (8)`, as kernels read them.
@@ -128,11 +127,16 @@ fn words(time: Time) -> [u32; WORDS] {
     [time.step, time.batch, counter, counter_high, seed, seed_high, shares.to_bits(), 0]
 }
 
+/// The key that a clock's words show.
+fn key(w: &[u32]) -> RandomKey {
+    let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    RandomKey { seed: long(w[4], w[5]), counter: long(w[2], w[3]) }
+}
+
 /// The key of draw `n` of a step, on the CPU.
 pub(super) fn key_on_clock(clock: &CpuView<'_>, n: u32) -> RandomKey {
-    let w = clock.slice::<u32>();
-    let long = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    RandomKey { seed: long(w[4], w[5]), counter: long(w[2], w[3]).wrapping_add(n.into()) }
+    let key = key(clock.slice::<u32>());
+    RandomKey { counter: key.counter.wrapping_add(n.into()), ..key }
 }
 
 #[derive(Debug)]
