@@ -18,7 +18,7 @@ use tilegrad::nn::layers::{
 };
 use tilegrad::nn::{
     Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, CategoricalCrossentropy, Clip, Lion,
-    MeanSquaredError, Metric, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy,
+    MeanSquaredError, Metric, Model, Nadam, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy,
 };
 use tilegrad::{Device, Padding, Tensor};
 
@@ -138,7 +138,7 @@ fn push(model: &mut Sequential, layer: &Value) -> Outcome<()> {
 }
 
 /// Compiles with the manifest's loss and, with `rate`, plain gradient descent in place of its optimizer.
-fn compile(model: &mut Sequential, case: &Value, rate: Option<f32>) -> Outcome<()> {
+fn compile(model: &mut Model, case: &Value, rate: Option<f32>) -> Outcome<()> {
     macro_rules! with_loss {
         ($optimizer:expr) => {
             match case["loss"].as_str().unwrap_or("") {
@@ -322,14 +322,14 @@ fn follow(case: &Value, device: &Device) -> Outcome<Distances> {
     };
 
     let initial = of_kind(&file, "init");
-    let restore = |model: &Sequential| -> Outcome<()> {
+    let restore = |model: &Model| -> Outcome<()> {
         for weight in model.weights() {
             let values = initial.get(&weight.path()).ok_or_else(|| format!("no initial {}", weight.path()))?;
             weight.tensor().assign(values).map_err(|e| text(&e))?;
         }
         Ok(())
     };
-    let current = |model: &Sequential, path: &str| -> Outcome<Vec<f32>> {
+    let current = |model: &Model, path: &str| -> Outcome<Vec<f32>> {
         let weight = model.weights().find(|w| w.path() == path).ok_or_else(|| format!("no weight {path}"))?;
         weight.tensor().to_vec::<f32>().map_err(|e| text(&e))
     };

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
-use tilegrad::nn::Sequential;
 use tilegrad::nn::layers::{BatchNorm, Dense};
+use tilegrad::nn::{Model, Sequential};
 use tilegrad::{Device, Error};
 
 fn model(seed: u64, units: usize) -> Sequential {
@@ -14,7 +14,7 @@ fn model(seed: u64, units: usize) -> Sequential {
     model
 }
 
-fn weights(model: &Sequential) -> Vec<Vec<f32>> {
+fn weights(model: &Model) -> Vec<Vec<f32>> {
     model.weights().map(|w| w.tensor().to_vec::<f32>().unwrap()).collect()
 }
 

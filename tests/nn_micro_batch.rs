@@ -9,7 +9,7 @@ use common::{Lcg, devices};
 use tilegrad::data::Dataset;
 use tilegrad::nn::layers::{BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
 use tilegrad::nn::{
-    Activation, Adam, Callback, Clip, DeviceDataset, Epoch, FitOptions, Flow, History, MeanSquaredError, Metric,
+    Activation, Adam, Callback, Clip, DeviceDataset, Epoch, FitOptions, Flow, History, MeanSquaredError, Metric, Model,
     Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
 };
 use tilegrad::{Device, Error, Result, Tensor};
@@ -64,7 +64,7 @@ fn wide(device: &Device) -> Sequential {
     model
 }
 
-fn weights(model: &Sequential) -> Vec<Vec<f32>> {
+fn weights(model: &Model) -> Vec<Vec<f32>> {
     model.weights().map(|w| w.tensor().to_vec::<f32>().unwrap()).collect()
 }
 
@@ -168,14 +168,14 @@ fn a_batch_that_does_not_fit_is_divided_and_leaves_no_trace() {
 struct Less(u64);
 
 impl Callback for Less {
-    fn on_epoch_begin(&mut self, epoch: usize, model: &mut Sequential) -> Result<()> {
+    fn on_epoch_begin(&mut self, epoch: usize, model: &mut Model) -> Result<()> {
         if epoch == 1 {
             model.device().unwrap().set_memory_limit(self.0);
         }
         Ok(())
     }
 
-    fn on_epoch_end(&mut self, _: &Epoch, _: &mut Sequential) -> Result<Flow> {
+    fn on_epoch_end(&mut self, _: &Epoch, _: &mut Model) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 }

@@ -6,7 +6,7 @@ use common::{devices, nmse};
 use tilegrad::data::Digits;
 use tilegrad::nn::layers::{Conv2d, Dense, Flatten, MaxPool2d};
 use tilegrad::nn::{
-    Activation, Adam, FitOptions, Initializer, MeanSquaredError, Metric, Precision, Sequential, Sgd,
+    Activation, Adam, FitOptions, Initializer, MeanSquaredError, Metric, Model, Precision, Sequential, Sgd,
     SparseCategoricalCrossentropy, Verbose,
 };
 use tilegrad::{DType, Device, Tensor};
@@ -24,7 +24,7 @@ fn convnet(device: &Device, precision: Precision) -> Sequential {
     model
 }
 
-fn weights(model: &Sequential) -> Vec<Vec<f32>> {
+fn weights(model: &Model) -> Vec<Vec<f32>> {
     model.weights().map(|w| w.tensor().to_vec::<f32>().unwrap()).collect()
 }
 

@@ -6,7 +6,7 @@ use common::{devices, random};
 use tilegrad::nn::layers::{
     AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d,
 };
-use tilegrad::nn::{Activation, BuildContext, Context, Initializer, Layer, Param, Sequential};
+use tilegrad::nn::{Activation, BuildContext, Context, Initializer, Layer, Model, Param, Sequential};
 use tilegrad::{Device, Error, Padding, Result, Shape, ShapeError, Tensor, Window};
 
 /// The convnet of Keras's MNIST tutorial.
@@ -51,7 +51,7 @@ fn built(mut model: Sequential) -> Sequential {
     model
 }
 
-fn counts(model: &Sequential) -> Vec<usize> {
+fn counts(model: &Model) -> Vec<usize> {
     model.layers().iter().map(|l| l.count_params()).collect()
 }
 

@@ -5,7 +5,7 @@ mod common;
 use common::{Lcg, devices};
 use tilegrad::nn::layers::Dense;
 use tilegrad::nn::{
-    Activation, Adagrad, Adam, AdamW, Clip, Lion, MeanSquaredError, Nadam, Optimizer, RmsProp, Sequential, Sgd,
+    Activation, Adagrad, Adam, AdamW, Clip, Lion, MeanSquaredError, Model, Nadam, Optimizer, RmsProp, Sequential, Sgd,
 };
 use tilegrad::{Device, Tensor};
 
@@ -23,9 +23,8 @@ fn model(device: &Device) -> (Sequential, Tensor, Tensor) {
 /// How far one step moves each weight of the model.
 fn moved(device: &Device, optimizer: impl Optimizer + 'static) -> Vec<Vec<f32>> {
     let (mut model, x, y) = model(device);
-    let weights = |model: &Sequential| -> Vec<Vec<f32>> {
-        model.weights().map(|w| w.tensor().to_vec::<f32>().unwrap()).collect()
-    };
+    let weights =
+        |model: &Model| -> Vec<Vec<f32>> { model.weights().map(|w| w.tensor().to_vec::<f32>().unwrap()).collect() };
     let before = weights(&model);
     model.compile(optimizer, MeanSquaredError, []);
     model.train_on_batch(&x, &y).unwrap();

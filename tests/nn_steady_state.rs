@@ -8,14 +8,14 @@ use tilegrad::Result;
 use tilegrad::data::Dataset;
 use tilegrad::nn::layers::{BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
 use tilegrad::nn::{
-    Activation, Adam, Callback, DeviceDataset, Epoch, FitOptions, Flow, Metric, Sequential,
+    Activation, Adam, Callback, DeviceDataset, Epoch, FitOptions, Flow, Metric, Model, Sequential,
     SparseCategoricalCrossentropy, Verbose,
 };
 
 struct Stats(Vec<[u64; 3]>);
 
 impl Callback for Stats {
-    fn on_epoch_end(&mut self, _: &Epoch, model: &mut Sequential) -> Result<Flow> {
+    fn on_epoch_end(&mut self, _: &Epoch, model: &mut Model) -> Result<Flow> {
         let stats = model.device().unwrap().stats();
         self.0.push([stats.buffers_created, stats.bind_groups_created, stats.pipelines_created]);
         Ok(Flow::Continue)

@@ -7,7 +7,7 @@ use tilegrad::data::Dataset;
 use tilegrad::nn::layers::{BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
 use tilegrad::nn::{
     Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy, Clip,
-    DeviceDataset, Epoch, FitOptions, Flow, Initializer, Lion, Loss, MeanSquaredError, Metric, Nadam, RmsProp,
+    DeviceDataset, Epoch, FitOptions, Flow, Initializer, Lion, Loss, MeanSquaredError, Metric, Model, Nadam, RmsProp,
     Sequential, Sgd, SparseCategoricalCrossentropy, Verbose, one_hot,
 };
 use tilegrad::{Device, Error, Padding, Result, Tensor};
@@ -44,7 +44,7 @@ fn quiet<'a>() -> FitOptions<'a> {
     FitOptions::new().verbose(Verbose::Off)
 }
 
-fn weights(model: &Sequential) -> Vec<Vec<f32>> {
+fn weights(model: &Model) -> Vec<Vec<f32>> {
     model.weights().map(|w| w.tensor().to_vec::<f32>().unwrap()).collect()
 }
 
@@ -168,14 +168,14 @@ fn one_hot_labels_train_the_same() {
 fn a_softmax_and_its_cross_entropy_are_fused() {
     // Logits of 0 and 200: the probability of class 0 rounds to 0, its logarithm does not.
     for device in devices() {
-        let build = |loss: Box<dyn Fn(&mut Sequential)>, activation| {
+        let build = |loss: Box<dyn Fn(&mut Model)>, activation| {
             let kernel = Initializer::Values(vec![0.0, 200.0]);
             let mut model = Sequential::new([1]).add(Dense::new(2).kernel_initializer(kernel).activation(activation));
             model.build(&device, 0).unwrap();
             loss(&mut model);
             model
         };
-        let sparse = |logits: bool| -> Box<dyn Fn(&mut Sequential)> {
+        let sparse = |logits: bool| -> Box<dyn Fn(&mut Model)> {
             Box::new(move |model| {
                 let loss = SparseCategoricalCrossentropy::new();
                 model.compile(Sgd::new(0.0), if logits { loss.from_logits() } else { loss }, []);
@@ -277,10 +277,10 @@ fn batch_norm_trains_and_keeps_its_statistics() {
 fn callbacks_see_epochs_and_stop() {
     struct Stopper(Vec<usize>);
     impl Callback for Stopper {
-        fn on_epoch_begin(&mut self, epoch: usize, model: &mut Sequential) -> Result<()> {
+        fn on_epoch_begin(&mut self, epoch: usize, model: &mut Model) -> Result<()> {
             model.set_learning_rate(0.01 / (1.0 + epoch as f32))
         }
-        fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Sequential) -> Result<Flow> {
+        fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Model) -> Result<Flow> {
             self.0.push(epoch.epoch);
             model.evaluate(&bars(10, 7))?;
             Ok(if epoch.epoch == 1 { Flow::Stop } else { Flow::Continue })
@@ -288,7 +288,7 @@ fn callbacks_see_epochs_and_stop() {
     }
     struct Failing;
     impl Callback for Failing {
-        fn on_train_begin(&mut self, _: &mut Sequential) -> Result<()> {
+        fn on_train_begin(&mut self, _: &mut Model) -> Result<()> {
             Err(Error::NotReady("no room on the disk".into()))
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Parser;
 use serde::Serialize;
 use tilegrad::data::{Dataset, TrainTest};
-use tilegrad::nn::{Evaluation, History, Sequential};
+use tilegrad::nn::{Evaluation, History, Model};
 use tilegrad::{Device, Error, Result};
 
 /// Options of a training run.
@@ -79,7 +79,7 @@ impl Args {
     /// Prints and writes what a run gave. `started` is when the process did, `fitted` when `fit` was called.
     pub fn report(
         &self,
-        model: &Sequential,
+        model: &Model,
         history: &History,
         test: &Evaluation,
         started: Instant,

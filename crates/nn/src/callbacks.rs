@@ -3,7 +3,7 @@
 use tilegrad_core::Result;
 
 use crate::history::Epoch;
-use crate::model::Sequential;
+use crate::model::Model;
 
 /// Whether training goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub enum Flow {
 ///
 /// ```
 /// use tilegrad_core::Result;
-/// use tilegrad_nn::{Callback, Epoch, Flow, Sequential};
+/// use tilegrad_nn::{Callback, Epoch, Flow, Model};
 ///
 /// /// Halves the learning rate after each epoch, and stops when the loss is no number.
 /// struct Halve;
 /// impl Callback for Halve {
-///     fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Sequential) -> Result<Flow> {
+///     fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Model) -> Result<Flow> {
 ///         model.set_learning_rate(epoch.learning_rate / 2.0)?;
 ///         Ok(if epoch.loss.is_nan() { Flow::Stop } else { Flow::Continue })
 ///     }
@@ -35,7 +35,7 @@ pub trait Callback {
     ///
     /// # Errors
     /// An error ends training and is `fit`'s.
-    fn on_train_begin(&mut self, _model: &mut Sequential) -> Result<()> {
+    fn on_train_begin(&mut self, _model: &mut Model) -> Result<()> {
         Ok(())
     }
 
@@ -43,7 +43,7 @@ pub trait Callback {
     ///
     /// # Errors
     /// As [`Callback::on_train_begin`].
-    fn on_epoch_begin(&mut self, _epoch: usize, _model: &mut Sequential) -> Result<()> {
+    fn on_epoch_begin(&mut self, _epoch: usize, _model: &mut Model) -> Result<()> {
         Ok(())
     }
 
@@ -51,7 +51,7 @@ pub trait Callback {
     ///
     /// # Errors
     /// As [`Callback::on_train_begin`].
-    fn on_epoch_end(&mut self, _epoch: &Epoch, _model: &mut Sequential) -> Result<Flow> {
+    fn on_epoch_end(&mut self, _epoch: &Epoch, _model: &mut Model) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 
@@ -59,7 +59,7 @@ pub trait Callback {
     ///
     /// # Errors
     /// As [`Callback::on_train_begin`].
-    fn on_train_end(&mut self, _model: &mut Sequential) -> Result<()> {
+    fn on_train_end(&mut self, _model: &mut Model) -> Result<()> {
         Ok(())
     }
 }
@@ -111,12 +111,12 @@ impl EarlyStopping {
 }
 
 impl Callback for EarlyStopping {
-    fn on_train_begin(&mut self, _: &mut Sequential) -> Result<()> {
+    fn on_train_begin(&mut self, _: &mut Model) -> Result<()> {
         self.best = None;
         Ok(())
     }
 
-    fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Sequential) -> Result<Flow> {
+    fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Model) -> Result<Flow> {
         let loss = epoch.val_loss.unwrap_or(epoch.loss);
         match &self.best {
             // A loss that is no number is never better.
@@ -134,7 +134,7 @@ impl Callback for EarlyStopping {
         Ok(Flow::Continue)
     }
 
-    fn on_train_end(&mut self, model: &mut Sequential) -> Result<()> {
+    fn on_train_end(&mut self, model: &mut Model) -> Result<()> {
         let Some(best) = self.best.as_ref().filter(|_| self.restore_best) else { return Ok(()) };
         model.weights().zip(&best.weights).try_for_each(|(w, values)| w.tensor().assign(values))
     }

@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 use tilegrad_core::{Error, Result};
 
 use crate::atomic_file;
-use crate::model::Sequential;
+use crate::model::Model;
 use crate::param::Param;
 
 /// Bytes of header allowed for anything but the tensors: metadata, and tensors that the model does not know.
@@ -33,13 +33,13 @@ const MAX_DIFFERENCES: usize = 100;
 pub struct Loaded {
     /// Weights that were set.
     pub weights: usize,
-    /// What did not fit and was left out, one line each; none unless [`Sequential::load_what_fits`] loaded.
+    /// What did not fit and was left out, one line each; none unless [`Model::load_what_fits`] loaded.
     pub differences: Vec<String>,
     /// Weights with infinite values or NaN, by name.
     pub not_finite: Vec<String>,
 }
 
-impl Sequential {
+impl Model {
     /// Saves all weights, running statistics included, as safetensors. Names are `layer/weight`.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Sequential {
     /// Loads the weights that are in the file with the model's name and shape, keeps the others, and says which they are.
     ///
     /// # Errors
-    /// As [`Sequential::load`], but for the differences.
+    /// As [`Model::load`], but for the differences.
     pub fn load_what_fits(&mut self, path: impl AsRef<Path>) -> Result<Loaded> {
         self.load_from(path.as_ref(), false)
     }

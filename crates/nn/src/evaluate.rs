@@ -9,7 +9,7 @@ use tilegrad_data::Dataset;
 use crate::device_data::{DeviceDataset, Source};
 use crate::losses::Target;
 use crate::metrics::{Means, Totals};
-use crate::model::Sequential;
+use crate::model::Model;
 use crate::train::Evaluation;
 use crate::undo::is_of_memory;
 
@@ -49,7 +49,7 @@ impl<'a> From<&'a DeviceDataset> for Inputs<'a> {
     }
 }
 
-impl Sequential {
+impl Model {
     /// Loss and metrics on a data set, as in inference, in batches of 32.
     ///
     /// # Errors
@@ -58,11 +58,11 @@ impl Sequential {
         self.evaluate_in_batches(data, BATCH_SIZE)
     }
 
-    /// [`Sequential::evaluate`] with this many examples at a time: more are faster and take more memory. When they do not
+    /// [`Model::evaluate`] with this many examples at a time: more are faster and take more memory. When they do not
     /// fit the device, half as many are taken until they do.
     ///
     /// # Errors
-    /// As [`Sequential::evaluate`]; also when the batch size is 0.
+    /// As [`Model::evaluate`]; also when the batch size is 0.
     pub fn evaluate_in_batches<'a>(&mut self, data: impl Into<Source<'a>>, batch_size: usize) -> Result<Evaluation> {
         let data = self.prepare(data.into())?;
         check_batch_size(batch_size)?;
@@ -130,10 +130,10 @@ impl Sequential {
         self.predict_in_batches(x, BATCH_SIZE)
     }
 
-    /// [`Sequential::predict`] with this many examples at a time, or fewer if those do not fit the device.
+    /// [`Model::predict`] with this many examples at a time, or fewer if those do not fit the device.
     ///
     /// # Errors
-    /// As [`Sequential::predict`]; also when the batch size is 0.
+    /// As [`Model::predict`]; also when the batch size is 0.
     pub fn predict_in_batches<'a>(&self, x: impl Into<Inputs<'a>>, batch_size: usize) -> Result<Tensor> {
         let built = self.ready()?;
         check_batch_size(batch_size)?;

@@ -10,12 +10,12 @@ use crate::device_data::{DeviceDataset, Source};
 use crate::evaluate::{BATCH_SIZE, check_batch_size};
 use crate::history::{Epoch, History};
 use crate::metrics::Totals;
-use crate::model::Sequential;
+use crate::model::Model;
 use crate::progress::{Progress, Verbose};
 use crate::steps::{Parts, Steps};
 use crate::summary::bytes;
 
-/// How to [`fit`](Sequential::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
+/// How to [`fit`](Model::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
 ///
 /// ```
 /// use tilegrad_nn::FitOptions;
@@ -158,7 +158,7 @@ impl<'a> FitOptions<'a> {
     }
 }
 
-impl Sequential {
+impl Model {
     /// Trains, and returns what was measured. The data is uploaded once; a [`DeviceDataset`] is not uploaded again.
     ///
     /// The same data, seeds and device give the same weights, bit by bit.
@@ -232,12 +232,7 @@ struct Going<'a> {
 }
 
 impl Run<'_> {
-    fn epochs(
-        &self,
-        model: &mut Sequential,
-        callbacks: &mut [&mut dyn Callback],
-        totals: &mut Totals,
-    ) -> Result<History> {
+    fn epochs(&self, model: &mut Model, callbacks: &mut [&mut dyn Callback], totals: &mut Totals) -> Result<History> {
         let options = &self.options;
         let accuracy = model.compiled()?.accuracy;
         let progress = Progress::new(options.verbose, options.epochs, accuracy);
@@ -278,7 +273,7 @@ impl Run<'_> {
     /// One pass over the training data.
     fn train(
         &self,
-        model: &mut Sequential,
+        model: &mut Model,
         index: &Tensor,
         epoch: &mut Epoch,
         history: &mut History,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::summary::bytes;
 
-/// The record of one [`fit`](crate::Sequential::fit). `Display` prints a table; serde writes it to JSON.
+/// The record of one [`fit`](crate::Model::fit). `Display` prints a table; serde writes it to JSON.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct History {

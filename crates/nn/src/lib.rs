@@ -41,6 +41,7 @@ pub mod optimizers;
 mod param;
 mod precision;
 mod progress;
+mod sequential;
 mod steps;
 mod summary;
 mod train;
@@ -60,12 +61,13 @@ pub use losses::{
     SparseCategoricalCrossentropy, Target,
 };
 pub use metrics::Metric;
-pub use model::{LayerEntry, Sequential};
+pub use model::{LayerEntry, Model};
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd, StepNumber,
 };
 pub use param::Param;
 pub use precision::Precision;
 pub use progress::Verbose;
+pub use sequential::Sequential;
 pub use summary::{Summary, SummaryRow};
 pub use train::Evaluation;

@@ -13,27 +13,10 @@ use crate::precision::Precision;
 use crate::summary::Summary;
 use crate::train::Compiled;
 
-/// Layers in a row: each takes the output of the one before.
-///
-/// ```
-/// use tilegrad_core::Device;
-/// use tilegrad_nn::Sequential;
-/// use tilegrad_nn::layers::{Activation, Conv2d, Dense, Flatten, MaxPool2d};
-///
-/// # fn main() -> Result<(), tilegrad_core::Error> {
-/// let mut model = Sequential::new([28, 28, 1])
-///     .add(Conv2d::new(32, 3).activation(Activation::Relu))
-///     .add(MaxPool2d::new(2))
-///     .add(Flatten::new())
-///     .add(Dense::new(10).activation(Activation::Softmax));
-/// model.build(&Device::cpu(), 42)?;
-/// assert_eq!(model.count_params(), 320 + 54_090);
-/// println!("{}", model.summary()?);
-/// # Ok(())
-/// # }
-/// ```
+/// A network: its layers with their names, shapes and weights, and how it is trained. [`Sequential`](crate::Sequential)
+/// makes one of layers in a row.
 #[derive(Debug)]
-pub struct Sequential {
+pub struct Model {
     name: String,
     input: Option<Shape>,
     layers: Vec<LayerEntry>,
@@ -108,15 +91,9 @@ impl Built {
     }
 }
 
-impl Sequential {
-    /// A model without layers for inputs of this shape, the batch axis left out: `[28, 28, 1]` for grey images.
-    pub fn new(input: impl Into<Shape>) -> Sequential {
-        Sequential::empty().input(input)
-    }
-
-    /// A model that is told its input's shape later.
-    pub fn empty() -> Sequential {
-        Sequential {
+impl Model {
+    pub(crate) fn empty() -> Model {
+        Model {
             name: "sequential".into(),
             input: None,
             layers: Vec::new(),
@@ -126,43 +103,25 @@ impl Sequential {
         }
     }
 
-    /// Sets the shape of one example. A model that was built has to be built again.
-    pub fn input(mut self, shape: impl Into<Shape>) -> Sequential {
-        self.input = Some(shape.into());
+    pub(crate) fn set_input(&mut self, shape: Shape) {
+        self.input = Some(shape);
         self.built = None;
-        self
     }
 
-    /// Sets the model's name.
-    pub fn named(mut self, name: impl Into<String>) -> Sequential {
-        self.name = name.into();
-        self
+    pub(crate) fn set_name(&mut self, name: String) {
+        self.name = name;
     }
 
     /// Sets what the operands of products are stored in, in training and in inference. Weights stay as they are; an optimizer
     /// that was compiled starts over.
-    ///
-    /// ```
-    /// use tilegrad_nn::{Precision, Sequential};
-    /// let model = Sequential::new([28, 28, 1]).precision(Precision::Mixed);
-    /// ```
-    pub fn precision(mut self, precision: Precision) -> Sequential {
+    pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         if let Some(compiled) = &mut self.compiled {
             compiled.reset();
         }
-        self
     }
 
-    /// Appends a layer.
-    #[allow(clippy::should_implement_trait, reason = "Keras's word")]
-    pub fn add(mut self, layer: impl Layer + 'static) -> Sequential {
-        self.push(layer);
-        self
-    }
-
-    /// Appends a layer, for models that are put together in a loop. A model that was built has to be built again.
-    pub fn push(&mut self, layer: impl Layer + 'static) {
+    pub(crate) fn append(&mut self, layer: impl Layer + 'static) {
         let name = layer.name().map_or_else(|| self.free_name(&snake_case(layer.kind())), str::to_string);
         self.built = None;
         self.layers.push(LayerEntry { name, layer: Box::new(layer), output: None, weights: Vec::new() });
@@ -381,7 +340,7 @@ impl Sequential {
     /// The output of one layer for a batch, as in inference: feature maps. As Keras's `Model(model.input, layer.output)`.
     ///
     /// # Errors
-    /// As [`Sequential::forward`]; also when no layer has this name.
+    /// As [`Model::forward`]; also when no layer has this name.
     pub fn forward_to(&self, layer: &str, x: &Tensor) -> Result<Tensor> {
         self.find(layer)?;
         let end = self.layers.iter().position(|l| l.name == layer).expect("just found");

@@ -70,7 +70,7 @@ impl Param {
         self.0.statistic
     }
 
-    /// Whether its layer is [frozen](crate::Sequential::set_trainable).
+    /// Whether its layer is [frozen](crate::Model::set_trainable).
     pub fn is_frozen(&self) -> bool {
         self.0.frozen.load(Relaxed)
     }

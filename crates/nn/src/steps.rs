@@ -9,7 +9,7 @@ use tilegrad_core::{Clock, Error, Recording, Result, Rng, Tensor};
 
 use crate::device_data::DeviceDataset;
 use crate::metrics::Totals;
-use crate::model::Sequential;
+use crate::model::Model;
 use crate::train::Batch;
 use crate::undo::{Undo, is_of_memory};
 
@@ -63,7 +63,7 @@ pub(crate) struct Steps<'a> {
 impl<'a> Steps<'a> {
     /// Starts an epoch over the examples at `order (M)`.
     pub(crate) fn new(
-        model: &mut Sequential,
+        model: &mut Model,
         data: &'a DeviceDataset,
         order: &'a Tensor,
         batch_size: usize,
@@ -101,7 +101,7 @@ impl<'a> Steps<'a> {
     ///
     /// # Errors
     /// When there is no room for one example; and when the device has failed.
-    pub(crate) fn step(&mut self, model: &mut Sequential, totals: &mut Totals) -> Result<()> {
+    pub(crate) fn step(&mut self, model: &mut Model, totals: &mut Totals) -> Result<()> {
         let left = self.order.len() - self.start;
         if left < self.batch_size {
             // The last batch is smaller. What the recording holds is free for it.
@@ -136,7 +136,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Runs a step on the next `size` examples, and records it if that is due.
-    fn run(&mut self, size: usize, model: &mut Sequential, totals: &mut Totals) -> Result<()> {
+    fn run(&mut self, size: usize, model: &mut Model, totals: &mut Totals) -> Result<()> {
         let part = self.parts.size.min(size);
         let before = self.rng.state().counter;
         let (data, rng) = (self.data, &mut self.rng);

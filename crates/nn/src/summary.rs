@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::Sequential;
+use crate::model::Model;
 use crate::param::Param;
 
 /// Layers, output shapes and parameter counts. `Display` draws Keras's table.
@@ -32,7 +32,7 @@ pub struct SummaryRow {
 }
 
 impl Summary {
-    pub(crate) fn of(model: &Sequential) -> Summary {
+    pub(crate) fn of(model: &Model) -> Summary {
         let rows = model.layers().iter().map(|entry| SummaryRow {
             name: entry.name().to_string(),
             kind: entry.layer().kind().to_string(),

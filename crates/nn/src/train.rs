@@ -19,7 +19,7 @@ use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Ten
 use crate::layer::Context;
 use crate::losses::{Loss, Target};
 use crate::metrics::{Metric, Totals, correct};
-use crate::model::{Built, Output, Sequential};
+use crate::model::{Built, Model, Output};
 use crate::optimizers::Optimizer;
 use crate::precision::{LossScale, Precision};
 
@@ -111,7 +111,7 @@ pub struct Evaluation {
     pub examples: usize,
 }
 
-impl Sequential {
+impl Model {
     /// Chooses how to train: what changes the weights, what is made small, what is measured beside it. Compiling again
     /// starts the optimizer over and keeps the weights.
     pub fn compile(
@@ -244,7 +244,7 @@ impl Sequential {
         }
     }
 
-    /// Takes the sums out of the model for a loop. [`Sequential::put_totals`] puts them back, so that the next loop finds
+    /// Takes the sums out of the model for a loop. [`Model::put_totals`] puts them back, so that the next loop finds
     /// the same buffer, and with it the same bind groups.
     pub(crate) fn take_totals(&mut self) -> Result<Totals> {
         let device = self.ready()?.device.clone();

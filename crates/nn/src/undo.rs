@@ -8,7 +8,7 @@ use tilegrad_core::ops::pack::pack;
 use tilegrad_core::{Error, Result, Rng, Tensor, no_grad};
 
 use crate::metrics::Totals;
-use crate::model::Sequential;
+use crate::model::Model;
 
 /// Whether an error says that there was no room for a tensor, so that fewer examples may do.
 pub(crate) fn is_of_memory(error: &Error) -> bool {
@@ -25,7 +25,7 @@ pub(crate) struct Undo {
 }
 
 /// What a step changes on the way, with its place in the copy.
-fn changed(model: &Sequential, sums: &Tensor) -> (Vec<Tensor>, Vec<usize>, usize) {
+fn changed(model: &Model, sums: &Tensor) -> (Vec<Tensor>, Vec<usize>, usize) {
     let statistics = model.built.iter().flat_map(|built| built.statistics());
     let tensors: Vec<Tensor> = std::iter::once(sums).chain(statistics).cloned().collect();
     let mut starts = Vec::with_capacity(tensors.len());
@@ -42,7 +42,7 @@ impl Undo {
     ///
     /// # Errors
     /// When there is no room for the copy.
-    pub(crate) fn save(&mut self, model: &Sequential, totals: &mut Totals, rng: &Rng) -> Result<()> {
+    pub(crate) fn save(&mut self, model: &Model, totals: &mut Totals, rng: &Rng) -> Result<()> {
         let (sums, examples) = totals.parts();
         let (tensors, starts, len) = changed(model, sums);
         (self.examples, self.rng) = (*examples, rng.clone());
@@ -56,7 +56,7 @@ impl Undo {
     }
 
     /// Puts everything back to what it was when it was saved.
-    pub(crate) fn restore(&self, model: &Sequential, totals: &mut Totals, rng: &mut Rng) {
+    pub(crate) fn restore(&self, model: &Model, totals: &mut Totals, rng: &mut Rng) {
         let Some(copy) = &self.copy else { return };
         let (sums, examples) = totals.parts();
         let (tensors, starts, _) = changed(model, sums);

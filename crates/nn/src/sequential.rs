@@ -1,0 +1,98 @@
+//! Layers in a row.
+
+use std::ops::{Deref, DerefMut};
+
+use tilegrad_core::Shape;
+
+use crate::layer::Layer;
+use crate::model::Model;
+use crate::precision::Precision;
+
+/// Layers in a row: each takes the output of the one before. All that a [`Model`] does, it does too.
+///
+/// ```
+/// use tilegrad_core::Device;
+/// use tilegrad_nn::Sequential;
+/// use tilegrad_nn::layers::{Activation, Conv2d, Dense, Flatten, MaxPool2d};
+///
+/// # fn main() -> Result<(), tilegrad_core::Error> {
+/// let mut model = Sequential::new([28, 28, 1])
+///     .add(Conv2d::new(32, 3).activation(Activation::Relu))
+///     .add(MaxPool2d::new(2))
+///     .add(Flatten::new())
+///     .add(Dense::new(10).activation(Activation::Softmax));
+/// model.build(&Device::cpu(), 42)?;
+/// assert_eq!(model.count_params(), 320 + 54_090);
+/// println!("{}", model.summary()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Sequential(Model);
+
+impl Sequential {
+    /// A model without layers for inputs of this shape, the batch axis left out: `[28, 28, 1]` for grey images.
+    pub fn new(input: impl Into<Shape>) -> Sequential {
+        Sequential::empty().input(input)
+    }
+
+    /// A model that is told its input's shape later.
+    pub fn empty() -> Sequential {
+        Sequential(Model::empty())
+    }
+
+    /// Sets the shape of one example. A model that was built has to be built again.
+    pub fn input(mut self, shape: impl Into<Shape>) -> Sequential {
+        self.0.set_input(shape.into());
+        self
+    }
+
+    /// Sets the model's name.
+    pub fn named(mut self, name: impl Into<String>) -> Sequential {
+        self.0.set_name(name.into());
+        self
+    }
+
+    /// Sets what the operands of products are stored in: see [`Model::set_precision`].
+    ///
+    /// ```
+    /// use tilegrad_nn::{Precision, Sequential};
+    /// let model = Sequential::new([28, 28, 1]).precision(Precision::Mixed);
+    /// ```
+    pub fn precision(mut self, precision: Precision) -> Sequential {
+        self.0.set_precision(precision);
+        self
+    }
+
+    /// Appends a layer.
+    #[allow(clippy::should_implement_trait, reason = "Keras's word")]
+    pub fn add(mut self, layer: impl Layer + 'static) -> Sequential {
+        self.push(layer);
+        self
+    }
+
+    /// Appends a layer, for models that are put together in a loop. A model that was built has to be built again.
+    pub fn push(&mut self, layer: impl Layer + 'static) {
+        self.0.append(layer);
+    }
+}
+
+impl Deref for Sequential {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.0
+    }
+}
+
+impl DerefMut for Sequential {
+    fn deref_mut(&mut self) -> &mut Model {
+        &mut self.0
+    }
+}
+
+impl From<Sequential> for Model {
+    fn from(sequential: Sequential) -> Model {
+        sequential.0
+    }
+}
