@@ -242,7 +242,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 fn of_kind(file: &SafeTensors<'_>, kind: &str) -> HashMap<String, Vec<f32>> {
     let found = file.iter().filter_map(|(name, view)| {
         let parts: Vec<&str> = name.split('/').collect();
-        let path = parts[parts.len().saturating_sub(2)..].join("/");
+        let path = parts[parts.len().saturating_sub(2)..].join(".");
         (parts[0] == kind).then(|| (path, floats(view.data())))
     });
     found.collect()

@@ -34,8 +34,8 @@ fn round_trip() {
     // Other programs can read it.
     let bytes = fs::read(&path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    assert_eq!(file.tensor("dense/kernel").unwrap().shape(), [3, 5]);
-    assert_eq!(file.tensor("batch_normalization/moving_mean").unwrap().dtype(), Dtype::F32);
+    assert_eq!(file.tensor("dense.kernel").unwrap().shape(), [3, 5]);
+    assert_eq!(file.tensor("batch_normalization.moving_mean").unwrap().dtype(), Dtype::F32);
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn another_models_file_is_listed_weight_by_weight() {
     let before = weights(&model);
     let Error::Checkpoint { differences, .. } = model.load(&path).unwrap_err() else { panic!("another error") };
     assert_eq!(differences.len(), 2 + 4 + 2 + 2, "{differences:#?}");
-    assert_eq!(differences[0], "dense/kernel: expected [3, 5], got [3, 7]");
-    assert_eq!(differences[2], "batch_normalization/gamma: the model has [5], the file has no such weight");
-    assert!(differences[8].starts_with("\"top/bias\": in the file as F32 [2]"), "{differences:#?}");
+    assert_eq!(differences[0], "dense.kernel: expected [3, 5], got [3, 7]");
+    assert_eq!(differences[2], "batch_normalization.gamma: the model has [5], the file has no such weight");
+    assert!(differences[8].starts_with("\"top.bias\": in the file as F32 [2]"), "{differences:#?}");
     assert_eq!(weights(&model), before, "nothing is half loaded");
 }
 
@@ -143,7 +143,7 @@ fn damaged_files_are_refused() {
     let axes = vec!["1"; 1000].join(",");
     refused(
         &path,
-        &file(&format!(r#"{{"dense/bias":{{"dtype":"F32","shape":[{axes}],"data_offsets":[0,4]}}}}"#), 4),
+        &file(&format!(r#"{{"dense.bias":{{"dtype":"F32","shape":[{axes}],"data_offsets":[0,4]}}}}"#), 4),
         "a shape of 1000 axes",
     );
 
@@ -180,9 +180,9 @@ fn another_type_is_a_difference() {
     let mut model = Sequential::new([1]).add(Dense::new(1).use_bias(false));
     model.build(&Device::cpu(), 0).unwrap();
     let view = TensorView::new(Dtype::F16, vec![1, 1], &[0, 0]).unwrap();
-    fs::write(&path, safetensors::serialize([("dense/kernel", view)], None).unwrap()).unwrap();
+    fs::write(&path, safetensors::serialize([("dense.kernel", view)], None).unwrap()).unwrap();
     let text = model.load(&path).unwrap_err().to_string();
-    assert!(text.contains("dense/kernel: expected f32 [1, 1], got F16 [1, 1]"), "{text}");
+    assert!(text.contains("dense.kernel: expected f32 [1, 1], got F16 [1, 1]"), "{text}");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn weights_that_are_no_numbers_are_reported() {
     let (saved, mut loaded) = (model(1, 5), model(2, 5));
     saved.layer("head").unwrap().weights()[1].tensor().assign(&[f32::NAN, 1.0]).unwrap();
     saved.save(&path).unwrap();
-    assert_eq!(loaded.load(&path).unwrap().not_finite, ["head/bias"]);
+    assert_eq!(loaded.load(&path).unwrap().not_finite, ["head.bias"]);
 }
 
 #[test]

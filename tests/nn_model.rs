@@ -113,7 +113,7 @@ fn batch_norm_has_weights_that_are_not_trained() {
     assert_eq!(names, want);
     let paths: Vec<String> = model.layer("batch_normalization").unwrap().weights().iter().map(Param::path).collect();
     let suffixes = ["gamma", "beta", "moving_mean", "moving_variance"];
-    assert_eq!(paths, suffixes.map(|s| format!("batch_normalization/{s}")));
+    assert_eq!(paths, suffixes.map(|s| format!("batch_normalization.{s}")));
     assert!(summary.to_string().starts_with("Model: \"bn\"\n"));
 }
 

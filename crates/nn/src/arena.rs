@@ -2,7 +2,7 @@
 //! are.
 //!
 //! ```text
-//! parameters  | conv2d/kernel ..0 | conv2d/bias ..0 | dense/kernel ..0 | dense/bias ..0 |
+//! parameters  | conv2d.kernel ..0 | conv2d.bias ..0 | dense.kernel ..0 | dense.bias ..0 |
 //! gradients   | same slots, packed from the tape by one op                             |
 //! moments     | same slots, one arena for each that the optimizer keeps                |
 //! ```
@@ -29,27 +29,48 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Moves `params` into a new arena with these values, one slice each.
-    pub(crate) fn new(params: Vec<Param>, values: &[Vec<f32>], device: &Device) -> Arena {
-        let mut flat: Vec<f32> = Vec::with_capacity(values.iter().map(|v| v.len().next_multiple_of(ALIGN)).sum());
-        let mut slots = Vec::with_capacity(params.len());
-        for (param, values) in params.into_iter().zip(values) {
+    /// Moves weights into a new arena, one slice each: with these values, or with those that they have.
+    ///
+    /// # Errors
+    /// When the device has no room. The weights are then where they were.
+    pub(crate) fn new(weights: Vec<(Param, Option<Vec<f32>>)>, device: &Device) -> Result<Arena> {
+        let len = |param: &Param| param.len().next_multiple_of(ALIGN);
+        let mut flat: Vec<f32> = Vec::with_capacity(weights.iter().map(|(param, _)| len(param)).sum());
+        let mut slots = Vec::with_capacity(weights.len());
+        let (mut moved, mut starts) = (Vec::new(), Vec::new());
+        for (param, values) in weights {
             let start = flat.len();
-            flat.extend_from_slice(values);
-            slots.push((param, start..flat.len()));
-            flat.resize(flat.len().next_multiple_of(ALIGN), 0.0);
+            match values {
+                Some(values) => flat.extend_from_slice(&values),
+                None => {
+                    moved.push(param.tensor());
+                    starts.push(start);
+                }
+            }
+            flat.resize(start + len(&param), 0.0);
+            slots.push((param.clone(), start..start + param.len()));
         }
         // An arena of nothing still has a buffer: a model without weights is then no special case.
         flat.resize(flat.len().max(ALIGN), 0.0);
         let arena = Arena { values: Tensor::new(&flat, [flat.len()], device), slots };
+        no_grad(|| pack(&moved.iter().collect::<Vec<_>>(), &arena.values, &starts));
+        device.check()?;
         arena.point_params();
-        arena
+        Ok(arena)
+    }
+
+    /// Whether these weights, and no others, still lie here.
+    pub(crate) fn holds(&self, weights: &[&Param]) -> bool {
+        let here = |(slot, weight): (&(Param, Range<usize>), &&Param)| {
+            slot.0.is(weight) && weight.tensor().shares_memory(&self.values)
+        };
+        self.slots.len() == weights.len() && self.slots.iter().zip(weights).all(here)
     }
 
     fn point_params(&self) {
         for (param, range) in &self.slots {
             let slice = no_grad(|| self.values.slice_axis(0, range.clone()).reshape(param.shape()));
-            param.point_at(if param.is_trainable() { slice.requires_grad() } else { slice });
+            param.point_at(slice);
         }
     }
 
@@ -112,7 +133,8 @@ mod tests {
         let param = |name: &str, shape: Shape, statistic| Param::new("l", name, shape, &Initializer::Zeros, statistic);
         let params = vec![param("kernel", [2, 3].into(), false), param("bias", [65].into(), true)];
         let values = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![7.0; 65]];
-        let arena = Arena::new(params.clone(), &values, &Device::cpu());
+        let weights = params.iter().cloned().zip(values.iter().cloned().map(Some)).collect();
+        let arena = Arena::new(weights, &Device::cpu()).unwrap();
         assert_eq!((arena.len(), arena.slots()[1].1.clone()), (64 + 128, 64..129));
         let [kernel, bias] = [params[0].tensor(), params[1].tensor()];
         assert!(kernel.shares_memory(arena.values()) && bias.shares_memory(arena.values()));
@@ -126,8 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn weights_move_with_their_values() {
+        let param = Param::new("l", "kernel", [2, 3].into(), &Initializer::Zeros, false);
+        let first = Arena::new(vec![(param.clone(), Some(vec![1.5; 6]))], &Device::cpu()).unwrap();
+        assert!(first.holds(&[&param]) && !first.holds(&[]));
+        let second = Arena::new(vec![(param.clone(), None)], &Device::cpu()).unwrap();
+        assert!(second.holds(&[&param]) && !first.holds(&[&param]));
+        assert_eq!(param.tensor().to_vec::<f32>().unwrap(), [1.5; 6]);
+    }
+
+    #[test]
     fn no_weights_are_no_special_case() {
-        let arena = Arena::new(Vec::new(), &[], &Device::cpu());
+        let arena = Arena::new(Vec::new(), &Device::cpu()).unwrap();
         assert_eq!((arena.len(), arena.read().unwrap().len()), (ALIGN, 0));
     }
 }

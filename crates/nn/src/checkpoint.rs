@@ -12,7 +12,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
-use tilegrad_core::{Error, Result};
+use tilegrad_core::{Error, PendingValues, Result};
 
 use crate::atomic_file;
 use crate::model::Model;
@@ -40,22 +40,18 @@ pub struct Loaded {
 }
 
 impl Model {
-    /// Saves all weights, running statistics included, as safetensors. Names are `layer/weight`.
+    /// Saves all weights, running statistics included, as safetensors. Names are `layer.weight`.
     ///
     /// # Errors
     /// When the model is not built, the weights can't be read back from the device, or the file can't be written; the old
     /// file then stays as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let mut tensors: Vec<(Param, Vec<u8>)> = Vec::new();
-        for arena in self.ready()?.arenas() {
-            for ((param, _), values) in arena.slots().iter().zip(arena.read()?) {
-                tensors.push((param.clone(), values.iter().flat_map(|v| v.to_le_bytes()).collect()));
-            }
-        }
-        let views = tensors.iter().map(|(param, bytes)| {
+        let values = self.read_weights()?;
+        let bytes: Vec<Vec<u8>> = values.iter().map(|v| v.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+        let views = self.named_weights().zip(&bytes).map(|((name, param), bytes)| {
             let view = TensorView::new(Dtype::F32, param.shape().to_vec(), bytes);
-            (param.path(), view.expect("a weight has as many values as its shape"))
+            (name, view.expect("a weight has as many values as its shape"))
         });
         let about = [("format", "tilegrad"), ("model", self.name()), ("version", env!("CARGO_PKG_VERSION"))];
         let about: HashMap<String, String> = about.map(|(k, v)| (k.to_string(), v.to_string())).into();
@@ -83,8 +79,16 @@ impl Model {
         self.load_from(path.as_ref(), false)
     }
 
+    /// The values of all weights, in the order of [`Model::weights`]. One wait for the device.
+    fn read_weights(&self) -> Result<Vec<Vec<f32>>> {
+        self.ready()?;
+        let coming: Vec<PendingValues> = self.weights().map(|w| w.tensor().read_later()).collect::<Result<_>>()?;
+        coming.into_iter().map(PendingValues::wait).collect()
+    }
+
     fn load_from(&mut self, path: &Path, strict: bool) -> Result<Loaded> {
-        let built = self.ready()?;
+        self.arrange()?;
+        let arrangement = self.ready()?.arrangement();
         let weights: Vec<Param> = self.weights().cloned().collect();
         let mut file = Checkpoint::open(path, weights.len())?;
         let differences = file.differences(&weights);
@@ -95,7 +99,7 @@ impl Model {
         // Everything is read before anything is written.
         let mut loaded = Loaded { differences, ..Loaded::default() };
         let mut changes = Vec::new();
-        for arena in built.arenas() {
+        for arena in arrangement.arenas() {
             let mut values = Vec::new();
             for (param, _) in arena.slots() {
                 values.push(file.read(param)?);

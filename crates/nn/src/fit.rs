@@ -174,6 +174,7 @@ impl Model {
         self.ready()?;
         self.compiled()?.optimizer.check()?;
         let data = self.prepare(train.into())?;
+        self.arrange()?;
         let mut order: Vec<u32> = (0..data.len() as u32).collect();
         let validation = self.validation(&mut order, &data, &options)?;
 

@@ -8,6 +8,8 @@ use crate::activation::Activation;
 use crate::initializers::Initializer;
 use crate::param::Param;
 use crate::precision::Precision;
+use crate::shared::SharedLayer;
+use crate::symbolic::{SymbolicTensor, Symbols};
 
 /// A step of a model from tensor to tensor. Everything in [`layers`](crate::layers) is one, and so can be a type of yours:
 ///
@@ -65,6 +67,53 @@ pub trait Layer: Debug + Send + Sync {
     /// The output for a batch `x`.
     fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor;
 
+    /// [`Layer::output_shape`] for a layer that may take several inputs, as [`Add`](crate::layers::Add) does.
+    ///
+    /// # Errors
+    /// When the layer can't take such inputs, which name themselves: only what is wrong has to be said.
+    fn merge_shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        self.output_shape(only(inputs)?)
+    }
+
+    /// [`Layer::build`] for a layer that may take several inputs.
+    ///
+    /// # Errors
+    /// As [`Layer::merge_shape`].
+    fn build_merge(&mut self, inputs: &[Shape], ctx: &mut BuildContext) -> Result<Shape, ShapeError> {
+        match inputs {
+            [input] => self.build(input, ctx),
+            _ => self.merge_shape(inputs),
+        }
+    }
+
+    /// [`Layer::forward`] for a layer that may take several inputs.
+    fn merge(&self, x: &[Tensor], ctx: &mut Context<'_>) -> Tensor {
+        self.forward(&x[0], ctx)
+    }
+
+    /// Floating-point operations for one example in inference, a multiplication and an addition being two. By default one
+    /// for each number of the output.
+    fn flops(&self, _inputs: &[Shape], output: &Shape) -> u64 {
+        output.len() as u64
+    }
+
+    /// The layer's output for a symbolic tensor, or for several: a place in a graph, which
+    /// [`Model::new`](crate::Model::new) makes a model of.
+    fn call(self, inputs: impl Into<Symbols>) -> SymbolicTensor
+    where
+        Self: Sized + 'static,
+    {
+        self.shared().call(inputs)
+    }
+
+    /// The layer as one that can be called several times, always with the same weights.
+    fn shared(self) -> SharedLayer
+    where
+        Self: Sized + 'static,
+    {
+        SharedLayer::new(self)
+    }
+
     /// The activation that the layer ends in, when [`Layer::forward_headless`] leaves it out. A cross-entropy after a softmax
     /// is computed from the softmax's input: exact where the probability rounds to 0, and one kernel instead of three.
     fn head(&self) -> Option<Activation> {
@@ -89,17 +138,34 @@ pub trait Layer: Debug + Send + Sync {
     }
 }
 
+/// The input of a layer that takes one.
+fn only(inputs: &[Shape]) -> Result<&Shape, ShapeError> {
+    match inputs {
+        [input] => Ok(input),
+        _ => Err(ShapeError::new(format!("takes one input, got {}", inputs.len()))),
+    }
+}
+
 /// Through this a layer asks for its weights while the model is built.
 #[derive(Debug)]
 pub struct BuildContext {
     layer: String,
     weights: Vec<Param>,
+    /// Weights that the layer has from being built before.
+    had: Vec<Param>,
+    /// Whether it has to keep them.
+    keep: bool,
 }
 
 impl BuildContext {
     /// For a layer of this name.
     pub fn new(layer: impl Into<String>) -> BuildContext {
-        BuildContext { layer: layer.into(), weights: Vec::new() }
+        BuildContext::again(layer, Vec::new(), false)
+    }
+
+    /// For a layer that has weights, and gets them again where they fit. If it has to keep them, others are an error.
+    pub(crate) fn again(layer: impl Into<String>, had: Vec<Param>, keep: bool) -> BuildContext {
+        BuildContext { layer: layer.into(), weights: Vec::new(), had, keep }
     }
 
     /// A weight that training changes.
@@ -133,7 +199,15 @@ impl BuildContext {
             let problem = format!("the initializer of {name} holds another number of values than {}", shape.len());
             return Err(ShapeError::new(problem).operand(name, &shape));
         }
-        let param = Param::new(&self.layer, name, shape, init, statistic);
+        let had = self.had.iter().find(|had| had.name() == name);
+        let param = match had {
+            Some(had) if had.shape() == &shape && had.is_statistic() == statistic => had.clone(),
+            Some(had) if self.keep => {
+                let problem = format!("the layer has its weights already, and its {name} is for another input");
+                return Err(ShapeError::new(problem).operand("has", had.shape()).operand("input takes", &shape));
+            }
+            _ => Param::new(&self.layer, name, shape, init, statistic),
+        };
         self.weights.push(param.clone());
         Ok(param)
     }

@@ -24,12 +24,15 @@
 
 mod activation;
 mod arena;
+mod arrangement;
 mod atomic_file;
 mod callbacks;
 mod checkpoint;
 mod device_data;
+mod entry;
 mod evaluate;
 mod fit;
+mod graph;
 mod history;
 pub mod initializers;
 mod layer;
@@ -41,9 +44,12 @@ pub mod optimizers;
 mod param;
 mod precision;
 mod progress;
+mod run;
 mod sequential;
+mod shared;
 mod steps;
 mod summary;
+mod symbolic;
 mod train;
 mod undo;
 
@@ -51,6 +57,7 @@ pub use activation::Activation;
 pub use callbacks::{Callback, EarlyStopping, Flow};
 pub use checkpoint::Loaded;
 pub use device_data::{DeviceDataset, Source, one_hot};
+pub use entry::LayerEntry;
 pub use evaluate::Inputs;
 pub use fit::FitOptions;
 pub use history::{Epoch, History};
@@ -61,7 +68,7 @@ pub use losses::{
     SparseCategoricalCrossentropy, Target,
 };
 pub use metrics::Metric;
-pub use model::{LayerEntry, Model};
+pub use model::Model;
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd, StepNumber,
 };
@@ -69,5 +76,7 @@ pub use param::Param;
 pub use precision::Precision;
 pub use progress::Verbose;
 pub use sequential::Sequential;
+pub use shared::SharedLayer;
 pub use summary::{Summary, SummaryRow};
+pub use symbolic::{Input, SymbolicTensor, Symbols};
 pub use train::Evaluation;

@@ -6,7 +6,7 @@ use tilegrad_core::{DType, Device, PendingValues, Result, Tensor, no_grad};
 
 use crate::arena::ALIGN;
 use crate::losses::{Target, mean_of_each};
-use crate::model::Output;
+use crate::run::Output;
 
 /// What is measured beside the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

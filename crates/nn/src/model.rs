@@ -1,115 +1,114 @@
-//! The model: layers in a row, their names, shapes and weights.
+//! The model: a graph of layers, their names, shapes and weights.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
-use tilegrad_core::{DType, Device, DeviceInfo, Error, MAX_RANK, Result, Rng, Shape, Tensor, no_grad};
+use tilegrad_core::{DType, Device, Error, Result, Rng, Shape, Tensor, no_grad};
 use tilegrad_data::shuffle::SplitMix64;
 
 use crate::activation::Activation;
-use crate::arena::{ALIGN, Arena};
-use crate::layer::{BuildContext, Context, Layer, snake_case};
+use crate::arrangement::{Arrangement, Valued};
+use crate::entry::LayerEntry;
+use crate::graph::Graph;
+use crate::layer::Context;
 use crate::param::Param;
 use crate::precision::Precision;
+use crate::run::{Output, Wanted};
+use crate::shared::SharedLayer;
 use crate::summary::Summary;
+use crate::symbolic::{Made, Scope, SymbolicTensor, Symbols};
 use crate::train::Compiled;
 
-/// A network: its layers with their names, shapes and weights, and how it is trained. [`Sequential`](crate::Sequential)
-/// makes one of layers in a row.
+/// A network: its layers with their names, shapes and weights, and how it is trained.
+///
+/// [`Sequential`](crate::Sequential) makes one of layers in a row. Any other graph is made by calling layers on symbolic
+/// tensors, Keras's functional API:
+///
+/// ```
+/// use tilegrad_core::{Device, Padding};
+/// use tilegrad_nn::layers::{Activation, Add, Conv2d, Dense, GlobalAvgPool2d};
+/// use tilegrad_nn::{Input, Layer, Model};
+///
+/// # fn main() -> tilegrad_core::Result<()> {
+/// let conv = || Conv2d::new(8, 3).padding(Padding::Same).activation(Activation::Relu);
+/// let inputs = Input::new([28, 28, 1]);
+/// let x = conv().call(&inputs);
+/// let shortcut = x.clone();
+/// let x = conv().call(&x);
+/// let x = Add::new().call([&x, &shortcut]);
+/// let x = GlobalAvgPool2d::new().call(&x);
+/// let outputs = Dense::new(10).activation(Activation::Softmax).call(&x);
+/// let mut model = Model::new(&inputs, &outputs);
+/// model.build(&Device::cpu(), 42)?;
+/// println!("{}", model.summary()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Model {
-    name: String,
-    input: Option<Shape>,
-    layers: Vec<LayerEntry>,
+    /// Name and type, shared with the layers of models in which this one was called.
+    scope: Arc<Scope>,
+    pub(crate) graph: Graph,
     pub(crate) precision: Precision,
     pub(crate) built: Option<Built>,
     pub(crate) compiled: Option<Compiled>,
 }
 
-/// A layer as part of a model: with its name, its output's shape and its weights.
-#[derive(Debug)]
-pub struct LayerEntry {
-    name: String,
-    layer: Box<dyn Layer>,
-    /// With a batch axis of 1; `None` before the model is built.
-    output: Option<Shape>,
-    weights: Vec<Param>,
-}
-
-impl LayerEntry {
-    /// The name: the user's, or one made from the type as Keras does (`conv2d`, `conv2d_1`).
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The layer itself.
-    pub fn layer(&self) -> &dyn Layer {
-        &*self.layer
-    }
-
-    /// The shape of one example's output, without the batch axis; `None` before the model is built.
-    pub fn output_shape(&self) -> Option<Shape> {
-        self.output.map(|s| Shape::new(&s[1..]))
-    }
-
-    /// All weights, running statistics included; none before the model is built.
-    pub fn weights(&self) -> &[Param] {
-        &self.weights
-    }
-
-    /// The weights that training changes.
-    pub fn params(&self) -> impl Iterator<Item = &Param> {
-        self.weights.iter().filter(|w| w.is_trainable())
-    }
-
-    /// Number of elements in all weights.
-    pub fn count_params(&self) -> usize {
-        self.weights.iter().map(Param::len).sum()
-    }
-}
-
-/// Where a built model's weights lie.
+/// Where a model was built, and its weights.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) device: Device,
     pub(crate) seed: u64,
-    pub(crate) trainable: Arena,
-    /// Weights of frozen layers.
-    frozen: Arena,
-    /// One arena each: their layers write them in the forward pass, and a write marks the whole buffer as changed, which
-    /// would invalidate what backward has saved of its neighbours.
-    statistics: Vec<Arena>,
+    /// `None` as long as nothing needed the weights side by side.
+    arrangement: Option<Arrangement>,
 }
 
 impl Built {
-    pub(crate) fn arenas(&self) -> impl Iterator<Item = &Arena> {
-        [&self.trainable, &self.frozen].into_iter().chain(&self.statistics)
-    }
-
-    /// The values of running statistics.
-    pub(crate) fn statistics(&self) -> impl Iterator<Item = &Tensor> {
-        self.statistics.iter().map(Arena::values)
+    /// The weights side by side, after [`Model::arrange`].
+    pub(crate) fn arrangement(&self) -> &Arrangement {
+        self.arrangement.as_ref().expect("arranged by the caller")
     }
 }
 
 impl Model {
-    pub(crate) fn empty() -> Model {
-        Model {
-            name: "sequential".into(),
-            input: None,
-            layers: Vec::new(),
-            precision: Precision::F32,
-            built: None,
-            compiled: None,
+    /// The model of all layers between inputs and outputs. If all of them have their weights, because they are part of a
+    /// model that was built, this one is built too and shares them: a part of a model, such as the features that its
+    /// convolutions find, or what follows behind a layer. Otherwise [`Model::build`] builds it, and says there what is
+    /// wrong with it.
+    pub fn new(inputs: impl Into<Symbols>, outputs: impl Into<Symbols>) -> Model {
+        let graph = Graph::trace(inputs.into().0, &outputs.into().0);
+        let mut model = Model::of(graph, "functional", "Functional");
+        model.adopt();
+        model
+    }
+
+    pub(crate) fn of(graph: Graph, name: &str, kind: &'static str) -> Model {
+        let scope = Arc::new(Scope { name: name.into(), kind });
+        Model { scope, graph, precision: Precision::F32, built: None, compiled: None }
+    }
+
+    /// Counts as built if all layers have weights and fit.
+    fn adopt(&mut self) {
+        let device = self.weights().next().filter(|w| w.has_values()).map(|w| w.tensor().device().clone());
+        let whole = self.graph.layers.iter().all(|entry| entry.borrowed);
+        let Some(device) = device.filter(|_| whole) else { return };
+        if self.build_layers().is_ok() && self.check_device(&device).is_ok() {
+            self.built = Some(Built { device, seed: 0, arrangement: None });
         }
     }
 
-    pub(crate) fn set_input(&mut self, shape: Shape) {
-        self.input = Some(shape);
-        self.built = None;
+    /// Replaces the graph: the model has to be built again.
+    pub(crate) fn set_graph(&mut self, graph: Graph) {
+        (self.graph, self.built) = (graph, None);
+    }
+
+    /// Sets the model's name.
+    pub fn named(mut self, name: impl Into<String>) -> Model {
+        self.set_name(name.into());
+        self
     }
 
     pub(crate) fn set_name(&mut self, name: String) {
-        self.name = name;
+        self.scope = Arc::new(Scope { name, kind: self.scope.kind });
     }
 
     /// Sets what the operands of products are stored in, in training and in inference. Weights stay as they are; an optimizer
@@ -121,145 +120,145 @@ impl Model {
         }
     }
 
-    pub(crate) fn append(&mut self, layer: impl Layer + 'static) {
-        let name = layer.name().map_or_else(|| self.free_name(&snake_case(layer.kind())), str::to_string);
-        self.built = None;
-        self.layers.push(LayerEntry { name, layer: Box::new(layer), output: None, weights: Vec::new() });
-    }
-
-    fn free_name(&self, base: &str) -> String {
-        let taken = |name: &str| self.layers.iter().any(|l| l.name == name);
-        let mut numbered = (1..).map(|i| format!("{base}_{i}"));
-        let first = (!taken(base)).then(|| base.to_string());
-        first.unwrap_or_else(|| numbered.find(|name| !taken(name)).expect("some number is free"))
-    }
-
-    /// Checks that every layer fits the one before it, then creates all weights on `device`. No kernel runs before the
+    /// Checks that every layer fits the ones before it, then creates all weights on `device`. No kernel runs before the
     /// whole model has been checked. The same seed gives the same weights on every device.
     ///
-    /// Building again starts over, with new weights.
+    /// Layers that had weights before they became part of this model keep them. Building again starts over, with new
+    /// weights for all others.
     ///
     /// # Errors
     /// - [`Error::Layer`] for the first layer that doesn't fit, with its name and the shapes,
-    /// - [`Error::Invalid`] without layers, or with two layers of one name,
+    /// - [`Error::Invalid`] without layers, with two layers of one name, with an input missing, or with layers whose
+    ///   weights are on another device,
     /// - [`Error::NotReady`] without an input shape,
     /// - [`Error::TooLarge`] when the device has no buffer that could hold the weights.
     pub fn build(&mut self, device: &Device, seed: u64) -> Result<()> {
-        let input = self.input.ok_or_else(|| {
-            Error::NotReady("the model has no input shape\n  help: start it with `Sequential::new([H, W, C])`".into())
-        })?;
-        if self.layers.is_empty() {
+        self.graph.input_shapes()?;
+        if self.graph.layers.is_empty() {
             return Err(Error::invalid("model", "at least one layer", "none"));
         }
-        if input.rank() >= MAX_RANK {
-            let expected = format!("at most {} axes, since the batch adds one", MAX_RANK - 1);
-            return Err(Error::invalid("input shape", expected, input));
-        }
-        if let Some(zero) = input.iter().position(|&d| d == 0) {
-            return Err(Error::invalid("input shape", "no axis of 0", format!("{input}, axis {zero}")));
-        }
-        let mut names = HashSet::new();
-        if let Some(twice) = self.layers.iter().find(|l| !names.insert(&l.name)) {
-            return Err(Error::invalid("layer names", "each once", format!("{:?} twice", twice.name)));
-        }
-
         // Layers and weights change from here on: a model that fails to build again is not built.
         self.built = None;
-        let batch = Shape::new(&[&[1], input.dims()].concat());
-        let at_layer = |index: usize, layer: &str| {
-            let layer = layer.to_string();
-            move |source| Error::Layer { index, layer, source: Box::new(source) }
-        };
-        let mut shape = batch;
-        for (i, entry) in self.layers.iter().enumerate() {
-            shape = entry.layer.output_shape(&shape).map_err(at_layer(i, &entry.name))?;
-        }
-
-        let mut shape = batch;
-        for (i, entry) in self.layers.iter_mut().enumerate() {
-            let mut context = BuildContext::new(&entry.name);
-            shape = entry.layer.build(&shape, &mut context).map_err(at_layer(i, &entry.name))?;
-            entry.output = Some(shape);
-            entry.weights = context.into_weights();
-        }
+        self.graph.shapes(|entry, inputs| entry.layer().merge_shape(inputs))?;
+        self.build_layers()?;
+        self.check_device(device)?;
         let mut seeds = SplitMix64::new(seed);
-        let weights: Vec<(Param, Vec<f32>)> = self
-            .weights()
-            .map(|param| (param.clone(), param.initializer().values(param.shape(), seeds.next_u64())))
-            .collect();
-        self.precision.announce(device);
-        self.arrange(device, seed, weights)
-    }
-
-    /// Lays weights out in arenas: what an optimizer steps over, what is frozen, and the statistics.
-    fn arrange(&mut self, device: &Device, seed: u64, weights: Vec<(Param, Vec<f32>)>) -> Result<()> {
-        let (mut trainable, mut frozen, mut statistics) = (Vec::new(), Vec::new(), Vec::new());
-        for weight in weights {
-            match &weight.0 {
-                param if param.is_statistic() => statistics.push(weight),
-                param if param.is_trainable() => trainable.push(weight),
-                _ => frozen.push(weight),
+        let mut values: Vec<Valued> = Vec::new();
+        for entry in &self.graph.layers {
+            for weight in &entry.weights {
+                let initial = || weight.initializer().values(weight.shape(), seeds.next_u64());
+                values.push((weight.clone(), (!entry.borrowed).then(initial)));
             }
         }
-        check_size(device, "the trainable weights", &trainable)?;
-        check_size(device, "the frozen weights", &frozen)?;
-        let arena = |weights: Vec<(Param, Vec<f32>)>| {
-            let (params, values): (Vec<_>, Vec<_>) = weights.into_iter().unzip();
-            Arena::new(params, &values, device)
-        };
-        self.built = Some(Built {
-            device: device.clone(),
-            seed,
-            trainable: arena(trainable),
-            frozen: arena(frozen),
-            statistics: statistics.into_iter().map(|s| arena(vec![s])).collect(),
-        });
-        // Moments of the optimizer belong to the old layout.
+        self.precision.announce(device);
+        let arrangement = Some(Arrangement::new(values, device)?);
+        self.built = Some(Built { device: device.clone(), seed, arrangement });
+        // Moments of the optimizer belong to the old weights.
         if let Some(compiled) = &mut self.compiled {
             compiled.reset();
         }
         Ok(())
     }
 
-    /// Freezes a layer or lets it train again; the optimizer then starts over. As Keras's `layer.trainable`.
+    /// Lets the layers ask for their weights, and notes shapes.
+    fn build_layers(&mut self) -> Result<()> {
+        let mut seen: Vec<SharedLayer> = Vec::new();
+        let shapes = self.graph.shapes(|entry, inputs| {
+            // A layer that is called again has the weights that it asked for the first time.
+            let again = seen.iter().any(|layer| layer.is(&entry.layer));
+            seen.push(entry.layer.clone());
+            entry.layer.build(inputs, entry.own_name(), entry.borrowed || again)
+        })?;
+        for entry in &mut self.graph.layers {
+            entry.weights = entry.layer.weights();
+        }
+        self.graph.set_shapes(&shapes);
+        Ok(())
+    }
+
+    /// Refuses layers whose weights are elsewhere.
+    fn check_device(&self, device: &Device) -> Result<()> {
+        for entry in self.graph.layers.iter().filter(|entry| entry.borrowed) {
+            if let Some(weight) = entry.weights.iter().find(|w| w.has_values() && w.tensor().device() != device) {
+                let what = format!("device of the weights that layer {} has", entry.name);
+                return Err(Error::invalid(what, device.to_string(), weight.tensor().device()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the weights to where an optimizer can step over them, if they are not there: layers may have been frozen, or
+    /// another model with the same layers may have trained. If other weights train than before, the optimizer starts over.
     ///
     /// # Errors
-    /// When no layer has this name, the model is not built, or the weights can't be read back.
-    pub fn set_trainable(&mut self, layer: &str, trainable: bool) -> Result<()> {
-        let entry = self.find(layer)?;
-        let built = self.ready()?;
-        let (device, seed) = (built.device.clone(), built.seed);
-        let mut weights = Vec::new();
-        for arena in built.arenas() {
-            weights.extend(arena.slots().iter().map(|(param, _)| param.clone()).zip(arena.read()?));
+    /// When the model is not built, or the device has no room.
+    pub(crate) fn arrange(&mut self) -> Result<()> {
+        let old = self.ready()?.arrangement.as_ref();
+        if old.is_some_and(|old| old.holds(self.weights())) {
+            return Ok(());
         }
-        entry.weights.iter().for_each(|w| w.set_frozen(!trainable));
-        // Back in the layers' order: where a weight lies must not depend on what was frozen before.
-        let order: Vec<String> = self.weights().map(Param::path).collect();
-        weights.sort_by_key(|(param, _)| order.iter().position(|path| *path == param.path()));
-        self.arrange(&device, seed, weights)
+        let weights = self.weights().map(|weight| (weight.clone(), None)).collect();
+        let new = Arrangement::new(weights, &self.ready()?.device)?;
+        if !old.is_some_and(|old| new.trains_as(old))
+            && let Some(compiled) = &mut self.compiled
+        {
+            compiled.reset();
+        }
+        self.built.as_mut().expect("just checked").arrangement = Some(new);
+        Ok(())
+    }
+
+    /// Freezes a layer, or all layers of a model that was called as a layer, or lets them train again; the optimizer then
+    /// starts over. As Keras's `layer.trainable`, and as [`LayerEntry::trainable`].
+    ///
+    /// # Errors
+    /// When no layer has this name.
+    pub fn set_trainable(&mut self, name: &str, trainable: bool) -> Result<()> {
+        let in_group = |entry: &&LayerEntry| entry.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let group: Vec<&LayerEntry> = self.layers().iter().filter(in_group).collect();
+        if group.is_empty() {
+            self.layer(name)?.trainable(trainable);
+        }
+        group.into_iter().for_each(|entry| {
+            entry.trainable(trainable);
+        });
+        Ok(())
+    }
+
+    /// Freezes all layers (`false`) or lets them train again (`true`), also as part of other models. As Keras's
+    /// `model.trainable`.
+    pub fn trainable(&self, trainable: bool) -> &Model {
+        self.layers().iter().for_each(|entry| {
+            entry.trainable(trainable);
+        });
+        self
     }
 
     /// The layers, first to last.
     pub fn layers(&self) -> &[LayerEntry] {
-        &self.layers
+        &self.graph.layers
     }
 
     /// The layer of this name.
-    pub fn layer(&self, name: &str) -> Option<&LayerEntry> {
-        self.layers.iter().find(|l| l.name == name)
-    }
-
-    fn find(&self, name: &str) -> Result<&LayerEntry> {
-        self.layer(name).ok_or_else(|| {
-            let names: Vec<&str> = self.layers.iter().map(|l| l.name.as_str()).collect();
+    ///
+    /// # Errors
+    /// When there is none: with the names of those that there are.
+    pub fn layer(&self, name: &str) -> Result<&LayerEntry> {
+        self.layers().iter().find(|entry| entry.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.layers().iter().map(LayerEntry::name).collect();
             Error::invalid("layer", format!("one of {}", names.join(", ")), format!("{name:?}"))
         })
     }
 
     /// Every weight in the layers' order, running statistics included; none before the model is built.
     pub fn weights(&self) -> impl Iterator<Item = &Param> {
-        self.layers.iter().flat_map(|l| &l.weights)
+        self.layers().iter().flat_map(|entry| &entry.weights)
+    }
+
+    /// As [`Model::weights`], with the weights' names within this model: `conv2d.kernel`, `vgg16.block1_conv1.kernel`.
+    pub fn named_weights(&self) -> impl Iterator<Item = (String, &Param)> {
+        let named = |entry: &'_ LayerEntry, weight: &Param| format!("{}.{}", entry.name, weight.name());
+        self.layers().iter().flat_map(move |entry| entry.weights.iter().map(move |w| (named(entry, w), w)))
     }
 
     /// The weights that training changes.
@@ -274,17 +273,79 @@ impl Model {
 
     /// The model's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.scope.name
     }
 
-    /// The shape of one example, without the batch axis.
+    /// What the model counts as among layers: `Sequential` or `Functional`.
+    pub fn kind(&self) -> &'static str {
+        self.scope.kind
+    }
+
+    /// The first input, to be called in another model.
+    pub fn input(&self) -> SymbolicTensor {
+        self.graph.inputs[0].clone()
+    }
+
+    /// All inputs.
+    pub fn inputs(&self) -> &[SymbolicTensor] {
+        &self.graph.inputs
+    }
+
+    /// The first output, to be called on in another model.
+    pub fn output(&self) -> SymbolicTensor {
+        self.symbol(self.graph.outputs[0])
+    }
+
+    /// All outputs.
+    pub fn outputs(&self) -> Vec<SymbolicTensor> {
+        self.graph.outputs.iter().map(|&output| self.symbol(output)).collect()
+    }
+
+    fn symbol(&self, value: usize) -> SymbolicTensor {
+        match value.checked_sub(self.graph.inputs.len()) {
+            Some(node) => self.graph.nodes[node].symbol.clone(),
+            None => self.graph.inputs[value].clone(),
+        }
+    }
+
+    /// The model as a layer: its output for symbolic tensors. The weights are shared with the model itself.
+    ///
+    /// # Panics
+    /// When there are more or fewer tensors than the model has inputs.
+    #[track_caller]
+    pub fn call(&self, inputs: impl Into<Symbols>) -> SymbolicTensor {
+        self.call_all(inputs).swap_remove(0)
+    }
+
+    /// As [`Model::call`], with all outputs.
+    ///
+    /// # Panics
+    /// As [`Model::call`].
+    #[track_caller]
+    pub fn call_all(&self, inputs: impl Into<Symbols>) -> Vec<SymbolicTensor> {
+        let mut values = inputs.into().0;
+        let (name, want, got) = (self.name(), self.graph.inputs.len(), values.len());
+        assert!(got == want, "model {name}: has {want} inputs, was called on {got}");
+        for node in &self.graph.nodes {
+            let Made::Call { layer, scopes, .. } = node.symbol.made() else { unreachable!("a node is a call") };
+            let inputs = node.inputs.iter().map(|&input| values[input].clone()).collect();
+            let scopes = std::iter::once(&self.scope).chain(scopes).cloned().collect();
+            values.push(SymbolicTensor::of_call(layer.clone(), inputs, scopes));
+        }
+        self.graph.outputs.iter().map(|&output| values[output].clone()).collect()
+    }
+
+    /// The shape of one example of the first input, without the batch axis.
     pub fn input_shape(&self) -> Option<Shape> {
-        self.input
+        self.graph.input_shapes().ok()?.first().map(|shape| Shape::new(&shape[1..]))
     }
 
-    /// The shape of one example's output, without the batch axis; `None` before the model is built.
+    /// The shape of one example's output, without the batch axis: the first one's, if there are several. `None` before the
+    /// model is built.
     pub fn output_shape(&self) -> Option<Shape> {
-        self.layers.last()?.output_shape()
+        let value = *self.graph.outputs.first()?;
+        let Some(node) = value.checked_sub(self.graph.inputs.len()) else { return self.input_shape() };
+        self.graph.nodes[node].shape.map(|shape| Shape::new(&shape[1..]))
     }
 
     /// Where the model was built.
@@ -309,23 +370,24 @@ impl Model {
 
     /// Refuses a batch that is not the model's input.
     pub(crate) fn check_input(&self, x: &Tensor) -> Result<()> {
+        self.check_inputs(&[x])
+    }
+
+    /// Refuses batches that are not the model's inputs.
+    pub(crate) fn check_inputs(&self, x: &[&Tensor]) -> Result<()> {
         let built = self.ready()?;
-        if x.dtype() != DType::F32 {
-            return Err(Error::invalid("type of x", DType::F32.to_string(), x.dtype()));
+        let inputs = self.graph.input_shapes()?;
+        if x.len() != inputs.len() {
+            return Err(Error::invalid("inputs", format!("{}, as the model has", inputs.len()), x.len()));
         }
-        if *x.device() != built.device {
-            return Err(Error::invalid("device of x", built.device.to_string(), x.device()));
+        for (x, input) in x.iter().zip(&inputs) {
+            check_one(x, &built.device, &input[1..])?;
         }
-        let (x, input) = (x.shape(), self.input.expect("a built model has an input shape"));
-        if x.rank() > 0 && x[1..] == *input {
-            return Ok(());
+        if let Some(other) = x.iter().find(|other| other.shape()[0] != x[0].shape()[0]) {
+            let expected = format!("{}, as the first input has", x[0].shape()[0]);
+            return Err(Error::invalid("examples in an input", expected, other.shape()[0]));
         }
-        let axes = |dims: &[usize]| dims.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(", ");
-        let mut expected = format!("[batch, {}], the model's input", axes(&input));
-        if x == &input {
-            expected += " (a single example needs a batch axis: `x.unsqueeze(0)`)";
-        }
-        Err(Error::invalid("shape of x", expected, x))
+        Ok(())
     }
 
     /// The output for a batch `(N, ..)`, as in inference: dropout keeps everything. Recorded on the tape if `x` or the
@@ -334,7 +396,19 @@ impl Model {
     /// # Errors
     /// When the model is not built, or `x` has another shape than its input or lies on another device.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_to_index(x, self.layers.len())
+        Ok(self.forward_all(&[x])?.swap_remove(0))
+    }
+
+    /// All outputs for a batch of each input.
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; also when the batches have different numbers of examples.
+    pub fn forward_all(&self, x: &[&Tensor]) -> Result<Vec<Tensor>> {
+        self.check_inputs(x)?;
+        let mut rng = Rng::new(0);
+        let mut context = Context { training: false, precision: self.precision, rng: &mut rng };
+        let wanted: Vec<Wanted> = self.graph.outputs.iter().map(|&output| (output, None)).collect();
+        Ok(self.graph.run(x, &wanted, &mut context).iter().map(|output| output.tensor().clone()).collect())
     }
 
     /// The output of one layer for a batch, as in inference: feature maps. As Keras's `Model(model.input, layer.output)`.
@@ -342,32 +416,23 @@ impl Model {
     /// # Errors
     /// As [`Model::forward`]; also when no layer has this name.
     pub fn forward_to(&self, layer: &str, x: &Tensor) -> Result<Tensor> {
-        self.find(layer)?;
-        let end = self.layers.iter().position(|l| l.name == layer).expect("just found");
-        self.forward_to_index(x, end + 1)
-    }
-
-    fn forward_to_index(&self, x: &Tensor, end: usize) -> Result<Tensor> {
+        self.layer(layer)?;
         self.check_input(x)?;
+        let index = self.layers().iter().position(|entry| entry.name == layer).expect("just found");
         let mut rng = Rng::new(0);
         let mut context = Context { training: false, precision: self.precision, rng: &mut rng };
-        Ok(run(&self.layers[..end], x, &mut context))
+        let output = self.graph.run(&[x], &[(self.graph.value_of(index), None)], &mut context);
+        Ok(output[0].tensor().clone())
     }
 
     /// The output for a batch that has been checked.
     pub(crate) fn run_layers(&self, x: &Tensor, context: &mut Context<'_>) -> Tensor {
-        run(&self.layers, x, context)
+        self.forward_headless(x, None, context).tensor().clone()
     }
 
     /// The output before the last layer's activation, when that is `head`; otherwise the output. Says which it was.
     pub(crate) fn forward_headless(&self, x: &Tensor, head: Option<Activation>, context: &mut Context<'_>) -> Output {
-        let (last, before) = self.layers.split_last().expect("a built model has layers");
-        let x = run(before, x, context);
-        if head.is_some() && last.layer.head() == head {
-            Output::Logits(last.layer.forward_headless(&x, context))
-        } else {
-            Output::Values(last.layer.forward(&x, context))
-        }
+        self.graph.run(&[x], &[(self.graph.outputs[0], head)], context).swap_remove(0)
     }
 
     /// Runs `f` with inference's context and without a tape.
@@ -377,43 +442,22 @@ impl Model {
     }
 }
 
-fn run(layers: &[LayerEntry], x: &Tensor, context: &mut Context<'_>) -> Tensor {
-    let mut x = x.clone();
-    let mut rest = layers.iter().map(LayerEntry::layer).peekable();
-    while let Some(layer) = rest.next() {
-        let absorbed = |next: &&dyn Layer| layer.head().is_some() && layer.head() == next.absorbs();
-        x = match rest.next_if(absorbed) {
-            Some(next) => next.forward_after(&layer.forward_headless(&x, context), context),
-            None => layer.forward(&x, context),
-        };
+/// Refuses a batch that is not of this shape, the batch axis aside, or not on this device.
+fn check_one(x: &Tensor, device: &Device, input: &[usize]) -> Result<()> {
+    if x.dtype() != DType::F32 {
+        return Err(Error::invalid("type of x", DType::F32.to_string(), x.dtype()));
     }
-    x
-}
-
-/// What a model's forward pass ended with.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// What the last activation would be applied to.
-    Logits(Tensor),
-    /// The model's output.
-    Values(Tensor),
-}
-
-impl Output {
-    pub(crate) fn tensor(&self) -> &Tensor {
-        match self {
-            Output::Logits(tensor) | Output::Values(tensor) => tensor,
-        }
+    if x.device() != device {
+        return Err(Error::invalid("device of x", device.to_string(), x.device()));
     }
-}
-
-/// Refuses weights that no buffer of the device could hold, before anything is uploaded.
-fn check_size(device: &Device, what: &str, weights: &[(Param, Vec<f32>)]) -> Result<()> {
-    let DeviceInfo::Gpu(description) = device.info() else { return Ok(()) };
-    let wanted: u64 = weights.iter().map(|(_, values)| 4 * values.len().next_multiple_of(ALIGN) as u64).sum();
-    let limit = description.max_tensor_bytes;
-    if wanted <= limit {
+    let x = x.shape();
+    if x.rank() > 0 && x[1..] == *input {
         return Ok(());
     }
-    Err(Error::TooLarge { device: description.name, what: what.into(), wanted, limit })
+    let axes = input.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(", ");
+    let mut expected = format!("[batch, {axes}], the model's input");
+    if x[..] == *input {
+        expected += " (a single example needs a batch axis: `x.unsqueeze(0)`)";
+    }
+    Err(Error::invalid("shape of x", expected, x))
 }

@@ -45,9 +45,10 @@ impl Param {
         &self.0.name
     }
 
-    /// The name within the model and in checkpoints: `conv2d/kernel`.
+    /// The name with that of its layer in front, as in the model that the layer was made for and its files:
+    /// `conv2d.kernel`. [`Model::named_weights`](crate::Model::named_weights) gives the names within a larger model.
     pub fn path(&self) -> String {
-        format!("{}/{}", self.0.layer, self.0.name)
+        format!("{}.{}", self.0.layer, self.0.name)
     }
 
     /// The shape, known before there are values.
@@ -76,7 +77,20 @@ impl Param {
     }
 
     pub(crate) fn set_frozen(&self, frozen: bool) {
-        self.0.frozen.store(frozen, Relaxed);
+        if self.0.frozen.swap(frozen, Relaxed) != frozen && self.has_values() {
+            // A leaf of the tape, or none any more.
+            self.point_at(self.tensor().detach());
+        }
+    }
+
+    /// Whether both are one weight, and not just alike.
+    pub(crate) fn is(&self, other: &Param) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether a model with the weight has been built.
+    pub(crate) fn has_values(&self) -> bool {
+        self.0.tensor.read().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
     }
 
     pub(crate) fn initializer(&self) -> &Initializer {
@@ -97,9 +111,10 @@ impl Param {
         }
     }
 
-    /// Points the weight at its slice of an arena.
+    /// Points the weight at its values: a slice of an arena.
     pub(crate) fn point_at(&self, tensor: Tensor) {
         debug_assert_eq!(tensor.shape(), self.shape());
+        let tensor = if self.is_trainable() { tensor.requires_grad() } else { tensor };
         *self.0.tensor.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(tensor);
     }
 }

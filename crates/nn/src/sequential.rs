@@ -4,9 +4,11 @@ use std::ops::{Deref, DerefMut};
 
 use tilegrad_core::Shape;
 
+use crate::graph::Graph;
 use crate::layer::Layer;
 use crate::model::Model;
 use crate::precision::Precision;
+use crate::symbolic::SymbolicTensor;
 
 /// Layers in a row: each takes the output of the one before. All that a [`Model`] does, it does too.
 ///
@@ -38,12 +40,14 @@ impl Sequential {
 
     /// A model that is told its input's shape later.
     pub fn empty() -> Sequential {
-        Sequential(Model::empty())
+        let input = SymbolicTensor::input(None, None);
+        Sequential(Model::of(Graph::trace(vec![input.clone()], &[input]), "sequential", "Sequential"))
     }
 
     /// Sets the shape of one example. A model that was built has to be built again.
     pub fn input(mut self, shape: impl Into<Shape>) -> Sequential {
-        self.0.set_input(shape.into());
+        self.0.graph.inputs[0].set_input_shape(shape.into());
+        self.0.built = None;
         self
     }
 
@@ -73,7 +77,30 @@ impl Sequential {
 
     /// Appends a layer, for models that are put together in a loop. A model that was built has to be built again.
     pub fn push(&mut self, layer: impl Layer + 'static) {
-        self.0.append(layer);
+        let output = layer.call(&self.0.output());
+        self.end_in(&output);
+    }
+
+    /// Appends all layers of a model, which shares their weights: a trained base under a new head.
+    ///
+    /// ```
+    /// use tilegrad_nn::Sequential;
+    /// use tilegrad_nn::layers::{Conv2d, Dense, GlobalAvgPool2d};
+    ///
+    /// let base = Sequential::new([32, 32, 3]).named("base").add(Conv2d::new(16, 3)).add(GlobalAvgPool2d::new());
+    /// base.trainable(false);
+    /// let model = Sequential::new([32, 32, 3]).add_model(&base).add(Dense::new(5));
+    /// assert_eq!(model.layers()[0].name(), "base.conv2d");
+    /// ```
+    pub fn add_model(mut self, model: &Model) -> Sequential {
+        let output = model.call(&self.0.output());
+        self.end_in(&output);
+        self
+    }
+
+    fn end_in(&mut self, output: &SymbolicTensor) {
+        let input = self.0.input();
+        self.0.set_graph(Graph::trace(vec![input], std::slice::from_ref(output)));
     }
 }
 

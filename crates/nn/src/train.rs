@@ -19,9 +19,10 @@ use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Ten
 use crate::layer::Context;
 use crate::losses::{Loss, Target};
 use crate::metrics::{Metric, Totals, correct};
-use crate::model::{Built, Model, Output};
+use crate::model::{Built, Model};
 use crate::optimizers::Optimizer;
 use crate::precision::{LossScale, Precision};
+use crate::run::Output;
 
 /// What `compile` adds to a model.
 #[derive(Debug)]
@@ -171,6 +172,7 @@ impl Model {
     /// When the model is not built or compiled, the batch does not fit it or is empty, or the device failed.
     pub fn train_on_batch(&mut self, x: &Tensor, y: &Tensor) -> Result<Evaluation> {
         self.check_batch(x, y)?;
+        self.arrange()?;
         let (accuracy, mut totals) = (self.compiled()?.accuracy, self.take_totals()?);
         let mut rng = std::mem::replace(&mut self.state()?.rng, Rng::new(0));
         let done = totals
@@ -226,11 +228,11 @@ impl Model {
         let state = state.as_mut().expect("just made");
         if state.gradients.is_none() {
             let moments = 0..optimizer.moments().len();
-            state.moments = moments.map(|i| built.trainable.full(optimizer.initial(i))).collect();
-            state.gradients = Some(built.trainable.full(0.0));
+            state.moments = moments.map(|i| built.arrangement().trainable.full(optimizer.initial(i))).collect();
+            state.gradients = Some(built.arrangement().trainable.full(0.0));
             let arenas = 1 + state.moments.len();
             state.loss_scale = (self.precision == Precision::Mixed)
-                .then(|| LossScale::new(&built.device, arenas, built.trainable.values().len()));
+                .then(|| LossScale::new(&built.device, arenas, built.arrangement().trainable.values().len()));
         }
         (built, &**optimizer, state)
     }
@@ -287,13 +289,13 @@ impl Model {
             let gradients = self.gradients(&x, &y, batch.size, rng, totals)?;
             let (built, _, state) = self.training();
             // The gradient of a mean is the sum of those of its parts.
-            no_grad(|| built.trainable.pack(&gradients, state.arena_of_gradients(), start > 0));
+            no_grad(|| built.arrangement().trainable.pack(&gradients, state.arena_of_gradients(), start > 0));
         }
         let (built, optimizer, state) = self.training();
         no_grad(|| {
-            let (weights, gradients) = (built.trainable.values(), state.arena_of_gradients());
+            let (weights, gradients) = (built.arrangement().trainable.values(), state.arena_of_gradients());
             let update = |gradients: &Tensor| {
-                let gradients = optimizer.clip().apply_to_arena(gradients, &built.trainable);
+                let gradients = optimizer.clip().apply_to_arena(gradients, &built.arrangement().trainable);
                 optimizer.step(&StepNumber::Clock(state.clock.clone()), weights, &gradients, &state.moments);
             };
             match &state.loss_scale {

@@ -9,6 +9,7 @@ use tilegrad_core::{Error, Result, Rng, Tensor, no_grad};
 
 use crate::metrics::Totals;
 use crate::model::Model;
+use crate::param::Param;
 
 /// Whether an error says that there was no room for a tensor, so that fewer examples may do.
 pub(crate) fn is_of_memory(error: &Error) -> bool {
@@ -26,8 +27,8 @@ pub(crate) struct Undo {
 
 /// What a step changes on the way, with its place in the copy.
 fn changed(model: &Model, sums: &Tensor) -> (Vec<Tensor>, Vec<usize>, usize) {
-    let statistics = model.built.iter().flat_map(|built| built.statistics());
-    let tensors: Vec<Tensor> = std::iter::once(sums).chain(statistics).cloned().collect();
+    let statistics = model.weights().filter(|weight| weight.is_statistic()).map(Param::tensor);
+    let tensors: Vec<Tensor> = std::iter::once(sums.clone()).chain(statistics).collect();
     let mut starts = Vec::with_capacity(tensors.len());
     let mut end = 0;
     for t in &tensors {
