@@ -68,8 +68,8 @@ pub mod prelude {
     };
     pub use tilegrad_nn::{
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
-        DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Huber, Initializer, KLDivergence,
-        Layer, Lion, MeanAbsoluteError, MeanSquaredError, Metric, Model, Nadam, RmsProp, Sequential, Sgd,
+        DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Huber, Initializer, Input,
+        KLDivergence, Layer, Lion, MeanAbsoluteError, MeanSquaredError, Metric, Model, Nadam, RmsProp, Sequential, Sgd,
         SparseCategoricalCrossentropy, Verbose,
     };
 }
