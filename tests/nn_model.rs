@@ -78,8 +78,16 @@ Model: \"sequential\"
 └─────────────────────────────────┴────────────────────────┴───────────────┘
  Total params: 104,202 (407.04 KB)
  Trainable params: 104,202 (407.04 KB)
- Non-trainable params: 0 (0.00 B)";
-    assert_eq!(built(mnist_convnet()).summary().unwrap().to_string(), want);
+ Non-trainable params: 0 (0.00 B)
+ FLOPs per example: 6.26 M
+ Device memory for a batch of 32: 11.29 MB to train, 3.70 MB to predict";
+    let model = built(mnist_convnet());
+    let summary = model.summary().unwrap();
+    assert_eq!(summary.to_string(), want);
+    // A multiplication and an addition for each tap, an addition for the bias; a comparison for each number that is pooled.
+    let convs = 26 * 26 * 32 * (2 * 9 + 1) + 11 * 11 * 64 * (2 * 288 + 1) + 3 * 3 * 128 * (2 * 576 + 1);
+    let pools = 26 * 26 * 32 + 11 * 11 * 64;
+    assert_eq!(summary.flops, convs + pools + 10 * (2 * 1152 + 1));
 }
 
 #[test]

@@ -64,7 +64,8 @@ pub mod prelude {
     };
     pub use tilegrad_data::{Dataset, Digits, FashionMnist, Mnist};
     pub use tilegrad_nn::layers::{
-        AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d,
+        Add, AvgPool2d, BatchNorm, Concatenate, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
+        MaxPool2d,
     };
     pub use tilegrad_nn::{
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,

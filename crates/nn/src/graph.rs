@@ -125,6 +125,12 @@ impl Graph {
         Ok(shapes)
     }
 
+    /// The shapes of all values of a built model, with a batch axis of 1.
+    pub(crate) fn value_shapes(&self) -> Vec<Shape> {
+        let inputs = self.input_shapes().expect("a built model has its inputs' shapes");
+        inputs.into_iter().chain(self.nodes.iter().map(|node| node.shape.expect("a built model"))).collect()
+    }
+
     /// Notes the shapes of all values, in nodes and layers.
     pub(crate) fn set_shapes(&mut self, shapes: &[Shape]) {
         for layer in &mut self.layers {

@@ -92,9 +92,9 @@ pub trait Layer: Debug + Send + Sync {
     }
 
     /// Floating-point operations for one example in inference, a multiplication and an addition being two. By default one
-    /// for each number of the output.
-    fn flops(&self, _inputs: &[Shape], output: &Shape) -> u64 {
-        output.len() as u64
+    /// for each number that comes in or goes out, whichever are more.
+    fn flops(&self, inputs: &[Shape], output: &Shape) -> u64 {
+        inputs.iter().map(Shape::len).sum::<usize>().max(output.len()) as u64
     }
 
     /// The layer's output for a symbolic tensor, or for several: a place in a graph, which

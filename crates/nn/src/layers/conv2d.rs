@@ -150,6 +150,12 @@ impl Layer for Conv2d {
         self.activation.apply_unfused(self.convolve(x, &options, ctx))
     }
 
+    fn flops(&self, inputs: &[Shape], output: &Shape) -> u64 {
+        let [height, width] = self.size;
+        let taps = (height * width * inputs[0][3] / self.options.groups) as u64;
+        output.len() as u64 * (2 * taps + u64::from(self.use_bias))
+    }
+
     fn head(&self) -> Option<Activation> {
         Some(self.activation)
     }

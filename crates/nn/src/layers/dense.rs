@@ -110,6 +110,10 @@ impl Layer for Dense {
         self.activation.apply_unfused(self.linear(x, self.activation.fused(), ctx))
     }
 
+    fn flops(&self, inputs: &[Shape], output: &Shape) -> u64 {
+        (output.len() * (2 * inputs[0][1] + usize::from(self.use_bias))) as u64
+    }
+
     fn head(&self) -> Option<Activation> {
         Some(self.activation)
     }

@@ -40,6 +40,10 @@ impl Layer for Dropout {
         Err(ShapeError::new(format!("rate: expected at least 0 and below 1, got {}", self.rate)))
     }
 
+    fn flops(&self, _: &[Shape], _: &Shape) -> u64 {
+        0
+    }
+
     fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
         if ctx.training && self.rate > 0.0 { x.dropout(self.rate, ctx.rng.next_draw()) } else { x.clone() }
     }

@@ -39,6 +39,10 @@ impl Layer for Flatten {
         }
     }
 
+    fn flops(&self, _: &[Shape], _: &Shape) -> u64 {
+        0
+    }
+
     fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
         // `flatten_from` would refuse a batch of single numbers, (N), which has no axis 1.
         x.reshape([x.shape()[0], x.shape()[1..].iter().product()])

@@ -1,19 +1,23 @@
 //! The layers, one a file, with Keras's names and defaults.
 
 mod batch_norm;
+mod concatenate;
 mod conv2d;
 mod dense;
 mod dropout;
 mod flatten;
 mod global_pool2d;
+mod merge;
 mod pool2d;
 
 pub use batch_norm::BatchNorm;
+pub use concatenate::Concatenate;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
+pub use merge::{Add, Average, Maximum, Merge, Minimum, Multiply, Subtract};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 
 pub use crate::activation::Activation;
