@@ -35,7 +35,7 @@ pub struct Sequential(Model);
 impl Sequential {
     /// A model without layers for inputs of this shape, the batch axis left out: `[28, 28, 1]` for grey images.
     pub fn new(input: impl Into<Shape>) -> Sequential {
-        Sequential::empty().input(input)
+        Sequential::empty().with_input(input)
     }
 
     /// A model that is told its input's shape later.
@@ -45,7 +45,7 @@ impl Sequential {
     }
 
     /// Sets the shape of one example. A model that was built has to be built again.
-    pub fn input(mut self, shape: impl Into<Shape>) -> Sequential {
+    pub fn with_input(mut self, shape: impl Into<Shape>) -> Sequential {
         self.0.graph.inputs[0].set_input_shape(shape.into());
         self.0.built = None;
         self
