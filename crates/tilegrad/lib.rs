@@ -64,8 +64,10 @@ pub mod prelude {
     };
     pub use tilegrad_data::{Dataset, Digits, FashionMnist, Mnist};
     pub use tilegrad_nn::layers::{
-        Add, AvgPool2d, BatchNorm, Concatenate, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
-        MaxPool2d,
+        Add, Average, AvgPool1d, AvgPool2d, BatchNorm, Concatenate, Conv1d, Conv2d, Conv2dTranspose, Cropping2d, Dense,
+        DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d, GlobalMaxPool1d,
+        GlobalMaxPool2d, GroupNorm, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, PRelu, Permute, Relu,
+        Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
     };
     pub use tilegrad_nn::{
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,

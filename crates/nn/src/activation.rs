@@ -1,5 +1,7 @@
 //! Activations, as an argument of [`Conv2d`](crate::layers::Conv2d) and [`Dense`](crate::layers::Dense) and as a layer.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor, Unary};
 
 use crate::layer::{Context, Layer};
@@ -13,7 +15,8 @@ use crate::layer::{Context, Layer};
 /// assert_eq!(Activation::Relu.apply(&x).to_vec::<f32>().unwrap(), [0.0, 3.0]);
 /// assert_eq!(Activation::LeakyRelu(0.5).apply(&x).to_vec::<f32>().unwrap(), [-1.0, 3.0]);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Activation {
     /// `x`.
@@ -106,6 +109,10 @@ impl Activation {
 impl Layer for Activation {
     fn kind(&self) -> &str {
         "Activation"
+    }
+
+    fn config(&self) -> Value {
+        self.layer_config()
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

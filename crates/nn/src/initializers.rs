@@ -11,6 +11,7 @@
 //! lecun      scale 1, n = fan_in                     LeCun et al. 1998
 //! ```
 
+use serde::{Deserialize, Serialize};
 use tilegrad_core::Shape;
 use tilegrad_data::shuffle::SplitMix64;
 
@@ -23,7 +24,8 @@ use tilegrad_data::shuffle::SplitMix64;
 /// assert!(kernel.iter().all(|w| w.abs() <= limit));
 /// assert_eq!(kernel, Initializer::GlorotUniform.values(&[3, 3, 1, 32].into(), 42));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Initializer {
     /// 0.

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use serde_json::{Map, Value};
 use tilegrad_core::{Rng, Shape, ShapeError, Tensor};
 
 use crate::activation::Activation;
@@ -48,6 +49,14 @@ pub trait Layer: Debug + Send + Sync {
     /// The name that the user gave this layer, if any.
     fn name(&self) -> Option<&str> {
         None
+    }
+
+    /// What a file needs to make the layer again, its name included and its weights left out; a [`Registry`] makes the layer of
+    /// it. Nothing by default: a layer without settings.
+    ///
+    /// [`Registry`]: crate::layers::Registry
+    fn config(&self) -> Value {
+        Value::Object(Map::new())
     }
 
     /// The output's shape.

@@ -7,9 +7,11 @@
 //! inference   y = gamma * (x - moving_mean) / sqrt(moving_variance + epsilon) + beta
 //! ```
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{RunningAverage, Shape, ShapeError, Tensor};
 
-use super::built;
+use super::{built, config};
 use crate::initializers::Initializer;
 use crate::layer::{BuildContext, Context, Layer};
 use crate::param::Param;
@@ -18,14 +20,20 @@ use crate::param::Param;
 ///
 /// Keras's `BatchNormalization` with its defaults: momentum 0.99, epsilon 1e-3. Ioffe and Szegedy 2015. A frozen layer
 /// uses and keeps its moving statistics also in training, as in Keras.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BatchNorm {
+    #[serde(with = "config::RunningAverageConfig")]
     average: RunningAverage,
     epsilon: f32,
     name: Option<String>,
+    #[serde(skip)]
     gamma: Option<Param>,
+    #[serde(skip)]
     beta: Option<Param>,
+    #[serde(skip)]
     moving_mean: Option<Param>,
+    #[serde(skip)]
     moving_variance: Option<Param>,
 }
 
@@ -81,6 +89,10 @@ impl Layer for BatchNorm {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

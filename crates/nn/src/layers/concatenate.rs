@@ -1,7 +1,10 @@
 //! Inputs one behind the other along an axis.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor};
 
+use super::config;
 use crate::layer::{Context, Layer};
 
 /// `(N, .., A, ..), (N, .., B, ..), .. -> (N, .., A + B + .., ..)`. Keras's `Concatenate`: along the last axis, the channels of
@@ -13,7 +16,8 @@ use crate::layer::{Context, Layer};
 /// let shapes = [Shape::from([1, 4, 4, 3]), Shape::from([1, 4, 4, 5])];
 /// assert_eq!(Concatenate::new().merge_shape(&shapes).unwrap(), Shape::from([1, 4, 4, 8]));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Concatenate {
     axis: isize,
     name: Option<String>,
@@ -51,6 +55,10 @@ impl Layer for Concatenate {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, _: &Shape) -> Result<Shape, ShapeError> {

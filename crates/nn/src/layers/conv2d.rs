@@ -1,8 +1,10 @@
 //! 2-D convolution: `y[n, i, j, o] = activation(bias[o] + sum over taps and channels of x * kernel)`.
 
-use tilegrad_core::{Conv2dOptions, Padding, Shape, ShapeError, Tensor, conv_shape};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tilegrad_core::{Conv2dOptions, Padding, Shape, ShapeError, Tensor, Unary, conv_shape};
 
-use super::{Pair, built, expect_positive, expect_rank};
+use super::{Pair, built, config, expect_positive, expect_rank};
 use crate::activation::Activation;
 use crate::initializers::Initializer;
 use crate::layer::{BuildContext, Context, Layer};
@@ -19,17 +21,24 @@ use crate::param::Param;
 /// let stem = Conv2d::new(16, 7).strides(2).padding(Padding::Same).activation(Activation::Relu);
 /// assert_eq!(stem.output_shape(&Shape::from([1, 28, 28, 3])).unwrap(), Shape::from([1, 14, 14, 16]));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Conv2d {
     filters: usize,
-    size: [usize; 2],
-    options: Conv2dOptions,
+    kernel_size: [usize; 2],
+    strides: [usize; 2],
+    #[serde(with = "config::padding")]
+    padding: Padding,
+    dilation: [usize; 2],
+    groups: usize,
     activation: Activation,
     use_bias: bool,
     kernel_initializer: Initializer,
     bias_initializer: Initializer,
     name: Option<String>,
+    #[serde(skip)]
     kernel: Option<Param>,
+    #[serde(skip)]
     bias: Option<Param>,
 }
 
@@ -38,8 +47,11 @@ impl Conv2d {
     pub fn new(filters: usize, kernel: impl Into<Pair>) -> Conv2d {
         Conv2d {
             filters,
-            size: kernel.into().0,
-            options: Conv2dOptions::default(),
+            kernel_size: kernel.into().0,
+            strides: [1; 2],
+            padding: Padding::Valid,
+            dilation: [1; 2],
+            groups: 1,
             activation: Activation::Linear,
             use_bias: true,
             kernel_initializer: Initializer::GlorotUniform,
@@ -52,25 +64,25 @@ impl Conv2d {
 
     /// Pixels from one window to the next.
     pub fn strides(mut self, strides: impl Into<Pair>) -> Conv2d {
-        self.options.stride = strides.into().0;
+        self.strides = strides.into().0;
         self
     }
 
     /// What lies around the image.
     pub fn padding(mut self, padding: Padding) -> Conv2d {
-        self.options.padding = padding;
+        self.padding = padding;
         self
     }
 
     /// Pixels from one tap of the window to the next.
     pub fn dilation(mut self, dilation: impl Into<Pair>) -> Conv2d {
-        self.options.dilation = dilation.into().0;
+        self.dilation = dilation.into().0;
         self
     }
 
     /// Splits channels and filters into groups that see only each other.
     pub fn groups(mut self, groups: usize) -> Conv2d {
-        self.options.groups = groups;
+        self.groups = groups;
         self
     }
 
@@ -107,19 +119,24 @@ impl Conv2d {
     fn kernel_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
         expect_rank(input, 4, "(N, H, W, C)", "images have a channel axis, also when it is 1: use [H, W, 1]")?;
         expect_positive("filters", self.filters, input)?;
-        expect_positive("groups", self.options.groups, input)?;
-        let (channels, groups) = (input[3], self.options.groups);
+        expect_positive("groups", self.groups, input)?;
+        let (channels, groups) = (input[3], self.groups);
         if !channels.is_multiple_of(groups) || !self.filters.is_multiple_of(groups) {
             let problem = format!("{groups} groups do not divide {channels} channels and {} filters", self.filters);
             return Err(ShapeError::new(problem).operand("input", input));
         }
-        let [height, width] = self.size;
+        let [height, width] = self.kernel_size;
         Ok(Shape::from([height, width, channels / groups, self.filters]))
     }
 
-    fn convolve(&self, x: &Tensor, options: &Conv2dOptions, ctx: &Context<'_>) -> Tensor {
+    fn options(&self, activation: Option<Unary>) -> Conv2dOptions {
+        let Conv2d { strides, padding, dilation, groups, .. } = *self;
+        Conv2dOptions { stride: strides, padding, dilation, groups, activation, ..Conv2dOptions::default() }
+    }
+
+    fn convolve(&self, x: &Tensor, activation: Option<Unary>, ctx: &Context<'_>) -> Tensor {
         let bias = self.use_bias.then(|| built(&self.bias));
-        ctx.operand(x).conv2d(&ctx.operand(&built(&self.kernel)), bias.as_ref(), options)
+        ctx.operand(x).conv2d(&ctx.operand(&built(&self.kernel)), bias.as_ref(), &self.options(activation))
     }
 }
 
@@ -132,8 +149,12 @@ impl Layer for Conv2d {
         self.name.as_deref()
     }
 
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
-        conv_shape(input, &self.kernel_shape(input)?, &self.options)
+        conv_shape(input, &self.kernel_shape(input)?, &self.options(None))
     }
 
     fn build(&mut self, input: &Shape, ctx: &mut BuildContext) -> Result<Shape, ShapeError> {
@@ -146,13 +167,12 @@ impl Layer for Conv2d {
     }
 
     fn forward(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
-        let options = Conv2dOptions { activation: self.activation.fused(), ..self.options };
-        self.activation.apply_unfused(self.convolve(x, &options, ctx))
+        self.activation.apply_unfused(self.convolve(x, self.activation.fused(), ctx))
     }
 
     fn flops(&self, inputs: &[Shape], output: &Shape) -> u64 {
-        let [height, width] = self.size;
-        let taps = (height * width * inputs[0][3] / self.options.groups) as u64;
+        let [height, width] = self.kernel_size;
+        let taps = (height * width * inputs[0][3] / self.groups) as u64;
         output.len() as u64 * (2 * taps + u64::from(self.use_bias))
     }
 
@@ -161,6 +181,6 @@ impl Layer for Conv2d {
     }
 
     fn forward_headless(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
-        self.convolve(x, &self.options, ctx)
+        self.convolve(x, None, ctx)
     }
 }

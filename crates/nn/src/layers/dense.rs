@@ -1,8 +1,10 @@
 //! The fully connected layer: `y = activation(x · kernel + bias)`.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor, Unary};
 
-use super::{built, expect_positive, expect_rank};
+use super::{built, config, expect_positive, expect_rank};
 use crate::activation::Activation;
 use crate::initializers::Initializer;
 use crate::layer::{BuildContext, Context, Layer};
@@ -19,7 +21,8 @@ use crate::param::Param;
 /// let head = Dense::new(10).activation(Activation::Softmax);
 /// assert_eq!(head.output_shape(&Shape::from([1, 64])).unwrap(), Shape::from([1, 10]));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dense {
     units: usize,
     activation: Activation,
@@ -27,7 +30,9 @@ pub struct Dense {
     kernel_initializer: Initializer,
     bias_initializer: Initializer,
     name: Option<String>,
+    #[serde(skip)]
     kernel: Option<Param>,
+    #[serde(skip)]
     bias: Option<Param>,
 }
 
@@ -89,6 +94,10 @@ impl Layer for Dense {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

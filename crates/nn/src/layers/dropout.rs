@@ -1,11 +1,15 @@
 //! Dropout: in training, each value is 0 with probability `rate`, and the others are scaled by `1 / (1 - rate)`.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor};
 
+use super::config;
 use crate::layer::{Context, Layer};
 
 /// `(..) -> (..)`. Does nothing outside training. Srivastava et al. 2014, scaled as Keras does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dropout {
     rate: f32,
     name: Option<String>,
@@ -31,6 +35,10 @@ impl Layer for Dropout {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

@@ -1,11 +1,15 @@
 //! Flatten: each example as one row.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor};
 
+use super::config;
 use crate::layer::{Context, Layer};
 
 /// `(N, ..) -> (N, product of the rest)`, row-major. Moves no data.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Flatten {
     name: Option<String>,
 }
@@ -30,6 +34,10 @@ impl Layer for Flatten {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

@@ -1,8 +1,10 @@
 //! Global pooling: one number a channel, whatever the size of the image.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor};
 
-use super::expect_rank;
+use super::{config, expect_rank};
 use crate::layer::{Context, Layer};
 
 fn output_shape(input: &Shape) -> Result<Shape, ShapeError> {
@@ -11,7 +13,8 @@ fn output_shape(input: &Shape) -> Result<Shape, ShapeError> {
 }
 
 /// `(N, H, W, C) -> (N, C)`: the mean of each channel. Keras's `GlobalAveragePooling2D`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GlobalAvgPool2d {
     name: Option<String>,
 }
@@ -38,6 +41,10 @@ impl Layer for GlobalAvgPool2d {
         self.name.as_deref()
     }
 
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
         output_shape(input)
     }
@@ -48,7 +55,8 @@ impl Layer for GlobalAvgPool2d {
 }
 
 /// `(N, H, W, C) -> (N, C)`: the largest value of each channel. Keras's `GlobalMaxPooling2D`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GlobalMaxPool2d {
     name: Option<String>,
 }
@@ -73,6 +81,10 @@ impl Layer for GlobalMaxPool2d {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {

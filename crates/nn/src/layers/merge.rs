@@ -1,19 +1,24 @@
 //! Several inputs made one, number by number: `y = x1 + x2 + ..`, and alike.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Shape, ShapeError, Tensor};
 
+use super::config;
 use crate::layer::{Context, Layer};
 
 /// `(N, ..), (N, ..), .. -> (N, ..)`: inputs of one shape, or with axes of 1 that stretch, made one number by number. Made by
 /// [`Add`], [`Subtract`], [`Multiply`], [`Average`], [`Maximum`] and [`Minimum`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Merge {
     how: How,
     name: Option<String>,
 }
 
 /// How two numbers become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum How {
     Add,
     Subtract,
@@ -125,6 +130,10 @@ impl Layer for Merge {
 
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn output_shape(&self, _: &Shape) -> Result<Shape, ShapeError> {

@@ -1,24 +1,53 @@
 //! The layers, one a file, with Keras's names and defaults.
 
+mod activations;
 mod batch_norm;
+mod border2d;
 mod concatenate;
+pub(crate) mod config;
+mod conv1d;
 mod conv2d;
+mod conv2d_transpose;
 mod dense;
+mod depthwise_conv2d;
 mod dropout;
+mod embedding;
 mod flatten;
 mod global_pool2d;
+mod group_norm;
+mod layer_norm;
 mod merge;
+mod pool1d;
 mod pool2d;
+mod registry;
+mod rescaling;
+mod reshape;
+mod spatial_dropout2d;
+mod up_sampling2d;
 
+pub use activations::{NamedActivation, PRelu, Relu};
 pub use batch_norm::BatchNorm;
+pub use border2d::{Cropping2d, ZeroPadding2d};
 pub use concatenate::Concatenate;
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
+pub use conv2d_transpose::Conv2dTranspose;
 pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
+pub use group_norm::GroupNorm;
+pub use layer_norm::LayerNorm;
 pub use merge::{Add, Average, Maximum, Merge, Minimum, Multiply, Subtract};
+pub use pool1d::{AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use registry::Registry;
+pub use rescaling::Rescaling;
+pub use reshape::{Permute, Reshape};
+pub use spatial_dropout2d::SpatialDropout2d;
+pub use up_sampling2d::{Interpolation, UpSampling2d};
 
 pub use crate::activation::Activation;
 
@@ -50,6 +79,34 @@ impl From<[usize; 2]> for Pair {
 impl From<(usize, usize)> for Pair {
     fn from((height, width): (usize, usize)) -> Pair {
         Pair([height, width])
+    }
+}
+
+/// Pixels at the sides of an image, `[[top, bottom], [left, right]]`; one number gives all, two those of height and of width.
+///
+/// ```
+/// use tilegrad_nn::layers::Sides;
+/// assert_eq!(Sides::from(1), Sides::from([[1, 1], [1, 1]]));
+/// assert_eq!(Sides::from([1, 2]), Sides::from([[1, 1], [2, 2]]));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides(pub [[usize; 2]; 2]);
+
+impl From<usize> for Sides {
+    fn from(all: usize) -> Sides {
+        Sides([[all; 2]; 2])
+    }
+}
+
+impl From<[usize; 2]> for Sides {
+    fn from([height, width]: [usize; 2]) -> Sides {
+        Sides([[height; 2], [width; 2]])
+    }
+}
+
+impl From<[[usize; 2]; 2]> for Sides {
+    fn from(sides: [[usize; 2]; 2]) -> Sides {
+        Sides(sides)
     }
 }
 
