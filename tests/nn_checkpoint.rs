@@ -24,9 +24,9 @@ fn round_trip() {
     let path = folder.path().join("best.safetensors");
     let (saved, mut loaded) = (model(1, 5), model(2, 5));
     saved.weights().for_each(|w| w.tensor().assign(&vec![w.len() as f32 + 0.25; w.len()]).unwrap());
-    saved.save(&path).unwrap();
+    saved.save_weights(&path).unwrap();
     assert_ne!(weights(&saved), weights(&loaded));
-    let report = loaded.load(&path).unwrap();
+    let report = loaded.load_weights(&path).unwrap();
     assert_eq!(weights(&saved), weights(&loaded));
     assert_eq!((report.weights, report.differences.len(), report.not_finite.len()), (8, 0, 0));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
@@ -44,8 +44,8 @@ fn a_frozen_model_saves_and_loads_the_same_file() {
     let path = folder.path().join("frozen.safetensors");
     let (mut saved, mut loaded) = (model(1, 5), model(2, 5));
     saved.set_trainable("dense", false).unwrap();
-    saved.save(&path).unwrap();
-    loaded.load(&path).unwrap();
+    saved.save_weights(&path).unwrap();
+    loaded.load_weights(&path).unwrap();
     assert_eq!(weights(&saved), weights(&loaded));
 }
 
@@ -55,10 +55,10 @@ fn another_models_file_is_listed_weight_by_weight() {
     let path = folder.path().join("other.safetensors");
     let mut other = Sequential::new([3]).add(Dense::new(7)).add(Dense::new(2).name("top"));
     other.build(&Device::cpu(), 0).unwrap();
-    other.save(&path).unwrap();
+    other.save_weights(&path).unwrap();
     let mut model = model(1, 5);
     let before = weights(&model);
-    let Error::Checkpoint { differences, .. } = model.load(&path).unwrap_err() else { panic!("another error") };
+    let Error::Checkpoint { differences, .. } = model.load_weights(&path).unwrap_err() else { panic!("another error") };
     assert_eq!(differences.len(), 2 + 4 + 2 + 2, "{differences:#?}");
     assert_eq!(differences[0], "dense.kernel: expected [3, 5], got [3, 7]");
     assert_eq!(differences[2], "batch_normalization.gamma: the model has [5], the file has no such weight");
@@ -75,7 +75,7 @@ fn what_fits_can_be_loaded_alone() {
         m.build(&Device::cpu(), 9).unwrap();
         m
     };
-    wider.save(&path).unwrap();
+    wider.save_weights(&path).unwrap();
     let mut model = model(1, 5);
     let before = weights(&model);
     let report = model.load_what_fits(&path).unwrap();
@@ -89,7 +89,7 @@ fn refused(path: &Path, bytes: &[u8], what: &str) {
     fs::write(path, bytes).unwrap();
     let mut model = model(1, 5);
     let before = weights(&model);
-    let error = model.load(path).unwrap_err();
+    let error = model.load_weights(path).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("broken.safetensors") && text.contains(what), "{what}: {text}");
     assert_eq!(weights(&model), before, "{what}");
@@ -100,7 +100,7 @@ fn damaged_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.safetensors");
     let mut model = model(1, 5);
-    model.save(&path).unwrap();
+    model.save_weights(&path).unwrap();
     let good = fs::read(&path).unwrap();
 
     refused(&path, &[], "at least 8 bytes");
@@ -147,9 +147,9 @@ fn damaged_files_are_refused() {
         "a shape of 1000 axes",
     );
 
-    let error = model.load(folder.path().join("none")).unwrap_err();
+    let error = model.load_weights(folder.path().join("none")).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
-    assert!(model.load(folder.path()).is_err(), "a folder is no file");
+    assert!(model.load_weights(folder.path()).is_err(), "a folder is no file");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn files_that_nobody_should_trust() {
     for case in cases.as_array().unwrap() {
         let (file, why) = (case["file"].as_str().unwrap(), &case["why"]);
         // A sound file is still not this model's.
-        match (model.load(folder.join(file)).unwrap_err(), case["expect"].as_str().unwrap()) {
+        match (model.load_weights(folder.join(file)).unwrap_err(), case["expect"].as_str().unwrap()) {
             (Error::Malformed { path, .. }, "reject") => assert!(path.ends_with(file)),
             (Error::Checkpoint { differences, .. }, "accept" | "policy") => {
                 assert!(differences.iter().all(|d| !d.contains(char::is_control)), "{file}: {differences:?}");
@@ -181,7 +181,7 @@ fn another_type_is_a_difference() {
     model.build(&Device::cpu(), 0).unwrap();
     let view = TensorView::new(Dtype::F16, vec![1, 1], &[0, 0]).unwrap();
     fs::write(&path, safetensors::serialize([("dense.kernel", view)], None).unwrap()).unwrap();
-    let text = model.load(&path).unwrap_err().to_string();
+    let text = model.load_weights(&path).unwrap_err().to_string();
     assert!(text.contains("dense.kernel: expected f32 [1, 1], got F16 [1, 1]"), "{text}");
 }
 
@@ -191,16 +191,16 @@ fn weights_that_are_no_numbers_are_reported() {
     let path = folder.path().join("nan.safetensors");
     let (saved, mut loaded) = (model(1, 5), model(2, 5));
     saved.layer("head").unwrap().weights()[1].tensor().assign(&[f32::NAN, 1.0]).unwrap();
-    saved.save(&path).unwrap();
-    assert_eq!(loaded.load(&path).unwrap().not_finite, ["head.bias"]);
+    saved.save_weights(&path).unwrap();
+    assert_eq!(loaded.load_weights(&path).unwrap().not_finite, ["head.bias"]);
 }
 
 #[test]
 fn what_cannot_be_written_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing/weights.safetensors");
-    let text = model(1, 5).save(&path).unwrap_err().to_string();
+    let text = model(1, 5).save_weights(&path).unwrap_err().to_string();
     assert!(text.contains("missing/weights.safetensors: "), "{text}");
     let unbuilt = Sequential::new([3]).add(Dense::new(2));
-    assert!(matches!(unbuilt.save(folder.path().join("x")).unwrap_err(), Error::NotReady(_)));
+    assert!(matches!(unbuilt.save_weights(folder.path().join("x")).unwrap_err(), Error::NotReady(_)));
 }

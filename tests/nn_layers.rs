@@ -9,9 +9,9 @@ use tilegrad::nn::layers::{
     Activation, Add, Average, AvgPool1d, AvgPool2d, BatchNorm, Concatenate, Conv1d, Conv2d, Conv2dTranspose,
     Cropping2d, Dense, DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d, GlobalMaxPool1d,
     GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, PRelu,
-    Permute, Registry, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
+    Permute, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
 };
-use tilegrad::nn::{Initializer, Layer, Sequential};
+use tilegrad::nn::{Initializer, Layer, Registry, Sequential};
 use tilegrad::{Device, Padding, RunningAverage, Shape, Tensor};
 
 /// Each type of layer, with settings that are not the defaults.
@@ -86,7 +86,7 @@ fn configurations_that_make_no_layer() {
     let text = error("Conv4D", "{}");
     assert!(text.contains("one of Activation, Add,") && text.contains("got \"Conv4D\""), "{text}");
     let text = error("Flatten", r#"{"name": null, "axis": 3}"#);
-    assert!(text.contains("configuration of a layer of type Flatten") && text.contains("`axis`"), "{text}");
+    assert!(text.contains("settings of the layer Flatten") && text.contains("`axis`"), "{text}");
     let text = error("Dropout", r#"{"rate": "much", "name": null}"#);
     assert!(text.contains("\"much\""), "{text}");
     let text = error("Dense", r#"{"units": -1}"#);

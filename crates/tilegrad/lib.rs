@@ -73,9 +73,14 @@ pub mod prelude {
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
         DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Huber, Initializer, Input,
         KLDivergence, Layer, Lion, MeanAbsoluteError, MeanSquaredError, Metric, Model, Nadam, RmsProp, Sequential, Sgd,
-        SparseCategoricalCrossentropy, Verbose,
+        SparseCategoricalCrossentropy, Verbose, load_model,
     };
 }
+
+/// Compiles the Rust of the page on model files.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/model-file.md")]
+pub struct ModelFile;
 
 /// Compiles the README's Rust.
 #[cfg(doctest)]

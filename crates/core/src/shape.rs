@@ -36,11 +36,11 @@ impl Shape {
         }
     }
 
-    /// [`Shape::new`] for shapes that ops work out: their message names the op.
+    /// [`Shape::new`] for shapes that are worked out: by ops, whose message names the op, and from files.
     ///
     /// # Errors
     /// With more than [`MAX_RANK`] axes, or when the elements are more than memory could hold.
-    pub(crate) fn try_new(dims: &[usize]) -> Result<Shape, ShapeError> {
+    pub fn try_new(dims: &[usize]) -> Result<Shape, ShapeError> {
         if dims.len() > MAX_RANK {
             let problem = format!("{dims:?} has {} axes, at most {MAX_RANK} are supported", dims.len());
             return Err(ShapeError::new(problem));

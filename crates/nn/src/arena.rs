@@ -115,11 +115,16 @@ impl Arena {
 
     /// Overwrites all weights at once, so that a failure leaves either all of them or none changed.
     pub(crate) fn write(&self, values: &[&[f32]]) -> Result<()> {
-        let mut flat = vec![0.0; self.len()];
+        self.write_to(&self.values, values)
+    }
+
+    /// Overwrites what is kept of each weight in `target (L)`, which has this layout. The gaps stay as they are there.
+    pub(crate) fn write_to(&self, target: &Tensor, values: &[impl AsRef<[f32]>]) -> Result<()> {
+        let mut flat: Vec<f32> = target.to_vec()?;
         for ((_, range), values) in self.slots.iter().zip(values) {
-            flat[range.clone()].copy_from_slice(values);
+            flat[range.clone()].copy_from_slice(values.as_ref());
         }
-        self.values.assign(&flat)
+        target.assign(&flat)
     }
 }
 

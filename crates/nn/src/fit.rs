@@ -253,6 +253,7 @@ impl Run<'_> {
                 epoch.val_loss = Some(means.loss);
                 epoch.val_accuracy = accuracy.then_some(means.accuracy);
             }
+            model.count_epoch(number)?;
             epoch.seconds = started.elapsed().as_secs_f64();
             going.progress.end_epoch(&epoch);
             history.epochs.push(epoch);

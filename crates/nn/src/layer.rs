@@ -51,10 +51,8 @@ pub trait Layer: Debug + Send + Sync {
         None
     }
 
-    /// What a file needs to make the layer again, its name included and its weights left out; a [`Registry`] makes the layer of
-    /// it. Nothing by default: a layer without settings.
-    ///
-    /// [`Registry`]: crate::layers::Registry
+    /// What a file needs to make the layer again, its name included and its weights left out; a
+    /// [`Registry`](crate::Registry) makes the layer of it. Nothing by default: a layer without settings.
     fn config(&self) -> Value {
         Value::Object(Map::new())
     }

@@ -23,11 +23,13 @@
 //! ```
 
 mod activation;
+mod architecture;
 mod arena;
 mod arrangement;
 mod atomic_file;
 mod callbacks;
 mod checkpoint;
+mod config;
 mod device_data;
 mod entry;
 mod evaluate;
@@ -41,10 +43,12 @@ pub mod layers;
 pub mod losses;
 mod metrics;
 mod model;
+mod model_file;
 pub mod optimizers;
 mod param;
 mod precision;
 mod progress;
+mod registry;
 mod run;
 mod sequential;
 mod shared;
@@ -53,6 +57,7 @@ mod summary;
 mod symbolic;
 mod train;
 mod undo;
+mod weights_file;
 
 pub use activation::Activation;
 pub use callbacks::{Callback, EarlyStopping, Flow};
@@ -71,12 +76,14 @@ pub use losses::{
 };
 pub use metrics::Metric;
 pub use model::Model;
+pub use model_file::{load_model, load_model_with};
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Clip, Correction, Lion, Nadam, Optimizer, RmsProp, Sgd, StepNumber,
 };
 pub use param::Param;
 pub use precision::Precision;
 pub use progress::Verbose;
+pub use registry::Registry;
 pub use sequential::Sequential;
 pub use shared::SharedLayer;
 pub use summary::{Summary, SummaryRow};

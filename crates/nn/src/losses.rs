@@ -16,9 +16,12 @@
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tilegrad_core::{DType, Error, Reduction, Result, Shape, Tensor};
 
 use crate::activation::Activation;
+use crate::config;
 
 /// Probabilities are kept this far from 0 and 1 before their logarithm is taken: Keras's epsilon.
 const EPSILON: f32 = 1e-7;
@@ -27,6 +30,11 @@ const EPSILON: f32 = 1e-7;
 pub trait Loss: Debug + Send + Sync {
     /// The name in messages, as Keras writes it.
     fn name(&self) -> &'static str;
+
+    /// What a file needs to make the loss again; a [`Registry`](crate::Registry) makes it. Nothing by default.
+    fn config(&self) -> Value {
+        Value::Object(Map::new())
+    }
 
     /// What the true values look like.
     fn target(&self) -> Target;
@@ -90,7 +98,7 @@ impl Target {
 }
 
 /// Cross-entropy of class numbers: `-log p[label]`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct SparseCategoricalCrossentropy {
     from_logits: bool,
 }
@@ -111,6 +119,10 @@ impl SparseCategoricalCrossentropy {
 impl Loss for SparseCategoricalCrossentropy {
     fn name(&self) -> &'static str {
         "sparse_categorical_crossentropy"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn target(&self) -> Target {
@@ -135,7 +147,7 @@ impl Loss for SparseCategoricalCrossentropy {
 }
 
 /// Cross-entropy of class probabilities: `-sum y * log p`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct CategoricalCrossentropy {
     from_logits: bool,
     label_smoothing: f32,
@@ -172,6 +184,10 @@ impl CategoricalCrossentropy {
 impl Loss for CategoricalCrossentropy {
     fn name(&self) -> &'static str {
         "categorical_crossentropy"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn target(&self) -> Target {
@@ -216,7 +232,7 @@ fn cross_entropy(y_pred: &Tensor, y_true: &Tensor, from_logits: bool) -> Tensor 
 }
 
 /// Cross-entropy of independent yes-or-no answers, mean over the outputs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct BinaryCrossentropy {
     from_logits: bool,
     label_smoothing: f32,
@@ -250,6 +266,10 @@ impl Loss for BinaryCrossentropy {
         "binary_crossentropy"
     }
 
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
     fn target(&self) -> Target {
         Target::Values
     }
@@ -272,12 +292,16 @@ impl Loss for BinaryCrossentropy {
 }
 
 /// The mean of `(p - y)^2` over the outputs of each example.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct MeanSquaredError;
 
 impl Loss for MeanSquaredError {
     fn name(&self) -> &'static str {
         "mean_squared_error"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn target(&self) -> Target {
@@ -290,12 +314,16 @@ impl Loss for MeanSquaredError {
 }
 
 /// The mean of `|p - y|` over the outputs of each example.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct MeanAbsoluteError;
 
 impl Loss for MeanAbsoluteError {
     fn name(&self) -> &'static str {
         "mean_absolute_error"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn target(&self) -> Target {
@@ -308,7 +336,7 @@ impl Loss for MeanAbsoluteError {
 }
 
 /// Half the squared distance, and a line where it is above delta: Huber 1964. Outliers pull no more than their neighbours.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Huber {
     delta: f32,
 }
@@ -342,6 +370,10 @@ impl Loss for Huber {
         "huber"
     }
 
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
     fn target(&self) -> Target {
         Target::Values
     }
@@ -352,12 +384,16 @@ impl Loss for Huber {
 }
 
 /// The Kullback-Leibler divergence of distributions along the last axis: the sum of `y * log(y / p)`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct KLDivergence;
 
 impl Loss for KLDivergence {
     fn name(&self) -> &'static str {
         "kl_divergence"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn target(&self) -> Target {

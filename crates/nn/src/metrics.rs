@@ -1,5 +1,6 @@
 //! Metrics, and the sums on the device that losses and metrics are added to: nothing is read back during a step.
 
+use serde::{Deserialize, Serialize};
 use tilegrad_core::ops::cross_entropy_step::cross_entropy_step;
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
 use tilegrad_core::{DType, Device, PendingValues, Result, Tensor, no_grad};
@@ -9,7 +10,8 @@ use crate::losses::{Target, mean_of_each};
 use crate::run::Output;
 
 /// What is measured beside the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Metric {
     /// The fraction of examples whose most probable class is the true one; with a single yes-or-no output, of those on

@@ -17,6 +17,7 @@ use crate::shared::SharedLayer;
 use crate::summary::Summary;
 use crate::symbolic::{Made, Scope, SymbolicTensor, Symbols};
 use crate::train::Compiled;
+use crate::weights_file::Named;
 
 /// A network: its layers with their names, shapes and weights, and how it is trained.
 ///
@@ -133,6 +134,33 @@ impl Model {
     /// - [`Error::NotReady`] without an input shape,
     /// - [`Error::TooLarge`] when the device has no buffer that could hold the weights.
     pub fn build(&mut self, device: &Device, seed: u64) -> Result<()> {
+        let mut seeds = SplitMix64::new(seed);
+        self.prepare_layers(device)?;
+        let mut values: Vec<Valued> = Vec::new();
+        for entry in &self.graph.layers {
+            for weight in &entry.weights {
+                let initial = || weight.initializer().values(weight.shape(), seeds.next_u64());
+                values.push((weight.clone(), (!entry.borrowed).then(initial)));
+            }
+        }
+        self.put(device, seed, values)
+    }
+
+    /// As [`Model::build`], with values for all weights from elsewhere; `read` gets the weights' names and shapes.
+    pub(crate) fn build_from(
+        &mut self,
+        device: &Device,
+        seed: u64,
+        read: impl FnOnce(&[Named]) -> Result<Vec<Vec<f32>>>,
+    ) -> Result<()> {
+        self.prepare_layers(device)?;
+        let values = read(&self.names_and_shapes())?;
+        let values = self.weights().cloned().zip(values.into_iter().map(Some)).collect();
+        self.put(device, seed, values)
+    }
+
+    /// Checks the whole graph, then lets the layers ask for weights. None has values yet.
+    fn prepare_layers(&mut self, device: &Device) -> Result<()> {
         self.graph.input_shapes()?;
         if self.graph.layers.is_empty() {
             return Err(Error::invalid("model", "at least one layer", "none"));
@@ -141,15 +169,11 @@ impl Model {
         self.built = None;
         self.graph.shapes(|entry, inputs| entry.layer().merge_shape(inputs))?;
         self.build_layers()?;
-        self.check_device(device)?;
-        let mut seeds = SplitMix64::new(seed);
-        let mut values: Vec<Valued> = Vec::new();
-        for entry in &self.graph.layers {
-            for weight in &entry.weights {
-                let initial = || weight.initializer().values(weight.shape(), seeds.next_u64());
-                values.push((weight.clone(), (!entry.borrowed).then(initial)));
-            }
-        }
+        self.check_device(device)
+    }
+
+    /// Puts the weights on the device, and counts as built.
+    fn put(&mut self, device: &Device, seed: u64, values: Vec<Valued>) -> Result<()> {
         self.precision.announce(device);
         let arrangement = Some(Arrangement::new(values, device)?);
         self.built = Some(Built { device: device.clone(), seed, arrangement });

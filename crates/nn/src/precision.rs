@@ -7,13 +7,15 @@
 //! A step that is left out still counts: Adam's correction for moments that start at 0 is then a little further on than they
 //! are, for the first steps of a training whose scale has to come down. Running statistics take it in, too.
 
+use serde::{Deserialize, Serialize};
 use tilegrad_core::ops::pack::pack;
 use tilegrad_core::ops::restore::restore_unless;
-use tilegrad_core::{DType, Device, HalfProducts, Tensor};
+use tilegrad_core::{DType, Device, HalfProducts, Result, Tensor};
 
 /// What the operands of a model's products are stored in: those of `Dense` and `Conv2d`, in forward and backward. Keras's
 /// dtype policies `float32` and `mixed_float16`, chosen by [`Sequential::precision`](crate::Sequential::precision).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Precision {
     /// 32 bits.
@@ -73,6 +75,16 @@ impl LossScale {
     /// The scale, `(1)`.
     pub(crate) fn scale(&self) -> Tensor {
         self.state.slice_axis(0, 0..1)
+    }
+
+    /// The scale's state, to be saved.
+    pub(crate) fn values(&self) -> Result<Vec<f32>> {
+        self.state.to_vec()
+    }
+
+    /// Sets the scale's state to what was saved.
+    pub(crate) fn restore(&self, values: &[f32]) -> Result<()> {
+        self.state.assign(values)
     }
 
     /// Makes a step with `gradients (L)` of the scaled loss, through `step`, which gets those of the loss itself and changes

@@ -20,6 +20,7 @@ use crate::layer::Context;
 use crate::losses::{Loss, Target};
 use crate::metrics::{Metric, Totals, correct};
 use crate::model::{Built, Model};
+use crate::model_file::Progress;
 use crate::optimizers::Optimizer;
 use crate::precision::{LossScale, Precision};
 use crate::run::Output;
@@ -29,6 +30,7 @@ use crate::run::Output;
 pub(crate) struct Compiled {
     pub(crate) optimizer: Box<dyn Optimizer>,
     pub(crate) loss: Box<dyn Loss>,
+    pub(crate) metrics: Vec<Metric>,
     pub(crate) accuracy: bool,
     state: Option<State>,
 }
@@ -42,6 +44,8 @@ struct State {
     /// In mixed precision; made with them.
     loss_scale: Option<LossScale>,
     steps: u64,
+    /// Epochs of `fit`.
+    epochs: usize,
     /// What steps count on the device.
     clock: Clock,
     /// For steps outside `fit`, which has its own.
@@ -58,12 +62,35 @@ impl Compiled {
         self.state = None;
     }
 
+    /// Epochs of `fit` since the optimizer began.
+    pub(crate) fn epochs(&self) -> usize {
+        self.state.as_ref().map_or(0, |state| state.epochs)
+    }
+
+    /// How far training has got. Waits for the device.
+    pub(crate) fn progress(&self) -> Result<Progress> {
+        let Some(state) = &self.state else { return Ok(Progress::default()) };
+        let RandomKey { seed, counter } = state.rng.state();
+        Ok(Progress {
+            epochs: state.epochs,
+            steps: state.steps,
+            rng: Some([seed, counter]),
+            loss_scale: state.loss_scale.as_ref().map(LossScale::values).transpose()?,
+        })
+    }
+
+    /// What the optimizer keeps, in the layout of the trainable weights. Waits for the device.
+    pub(crate) fn moments(&self) -> Result<Vec<Vec<f32>>> {
+        self.state.iter().flat_map(|state| &state.moments).map(|moment| moment.to_vec()).collect()
+    }
+
     fn state(&mut self, built: &Built) -> &mut State {
         self.state.get_or_insert_with(|| State {
             moments: Vec::new(),
             gradients: None,
             loss_scale: None,
             steps: 0,
+            epochs: 0,
             clock: Clock::new(&built.device),
             rng: Rng::new(built.seed),
             totals: None,
@@ -121,8 +148,39 @@ impl Model {
         loss: impl Loss + 'static,
         metrics: impl IntoIterator<Item = Metric>,
     ) {
-        let accuracy = metrics.into_iter().any(|m| m == Metric::Accuracy);
-        self.compiled = Some(Compiled { optimizer: Box::new(optimizer), loss: Box::new(loss), accuracy, state: None });
+        self.compile_boxed(Box::new(optimizer), Box::new(loss), metrics.into_iter().collect());
+    }
+
+    pub(crate) fn compile_boxed(&mut self, optimizer: Box<dyn Optimizer>, loss: Box<dyn Loss>, metrics: Vec<Metric>) {
+        let accuracy = metrics.contains(&Metric::Accuracy);
+        self.compiled = Some(Compiled { optimizer, loss, metrics, accuracy, state: None });
+    }
+
+    /// Goes on where training stood: with what the optimizer kept of each weight that trains, moment by moment (none, if no
+    /// step was done), and with counters and random numbers.
+    pub(crate) fn resume(&mut self, moments: Vec<Vec<Vec<f32>>>, progress: &Progress) -> Result<()> {
+        self.arrange()?;
+        if !moments.is_empty() {
+            let (built, _, state) = self.training();
+            for (arena, values) in state.moments.iter().zip(&moments) {
+                built.arrangement().trainable.write_to(arena, values)?;
+            }
+            if let (Some(scale), Some(values)) = (&state.loss_scale, &progress.loss_scale) {
+                scale.restore(values)?;
+            }
+        }
+        let state = self.state()?;
+        (state.steps, state.epochs) = (progress.steps, progress.epochs);
+        if let Some(key) = progress.key() {
+            state.rng = Rng::from_state(key);
+        }
+        Ok(())
+    }
+
+    /// Counts an epoch of `fit`.
+    pub(crate) fn count_epoch(&mut self, number: usize) -> Result<()> {
+        self.state()?.epochs = number + 1;
+        Ok(())
     }
 
     /// The optimizer's learning rate.

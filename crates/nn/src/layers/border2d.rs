@@ -55,7 +55,7 @@ impl Layer for ZeroPadding2d {
         let height = input[1].checked_add(top).and_then(|h| h.checked_add(bottom));
         let width = input[2].checked_add(left).and_then(|w| w.checked_add(right));
         match (height, width) {
-            (Some(height), Some(width)) => Ok(input.with(1, height).with(2, width)),
+            (Some(height), Some(width)) => Shape::try_new(&[input[0], height, width, input[3]]),
             _ => Err(ShapeError::new("the padded image is too large").operand("input", input)),
         }
     }

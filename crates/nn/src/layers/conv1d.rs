@@ -118,7 +118,7 @@ impl Conv1d {
         expect_rank(input, 3, "(N, L, C)", "a sequence has a channel axis, also when it is 1: use [L, 1]")?;
         expect_positive("filters", self.filters, input)?;
         expect_positive("groups", self.groups, input)?;
-        Ok(Shape::from([self.kernel_size, input[2] / self.groups, self.filters]))
+        Shape::try_new(&[self.kernel_size, input[2] / self.groups, self.filters])
     }
 
     fn options(&self, activation: Option<Unary>) -> Conv1dOptions {

@@ -126,7 +126,7 @@ impl Conv2d {
             return Err(ShapeError::new(problem).operand("input", input));
         }
         let [height, width] = self.kernel_size;
-        Ok(Shape::from([height, width, channels / groups, self.filters]))
+        Shape::try_new(&[height, width, channels / groups, self.filters])
     }
 
     fn options(&self, activation: Option<Unary>) -> Conv2dOptions {

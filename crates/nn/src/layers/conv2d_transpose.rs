@@ -111,7 +111,7 @@ impl Conv2dTranspose {
         expect_rank(input, 4, "(N, H, W, C)", "images have a channel axis, also when it is 1: use [H, W, 1]")?;
         expect_positive("filters", self.filters, input)?;
         let [height, width] = self.kernel_size;
-        Ok(Shape::from([height, width, self.filters, input[3]]))
+        Shape::try_new(&[height, width, self.filters, input[3]])
     }
 
     fn options(&self, activation: Option<Unary>) -> ConvTranspose2dOptions {

@@ -103,7 +103,8 @@ impl Layer for Dense {
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
         expect_rank(input, 2, "(N, features)", "put a Flatten or a GlobalAvgPool2d layer before it")?;
         expect_positive("units", self.units, input)?;
-        Ok(Shape::from([input[0], self.units]))
+        Shape::try_new(&[input[1], self.units])?;
+        Shape::try_new(&[input[0], self.units])
     }
 
     fn build(&mut self, input: &Shape, ctx: &mut BuildContext) -> Result<Shape, ShapeError> {

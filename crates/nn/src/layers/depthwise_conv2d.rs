@@ -141,7 +141,8 @@ impl Layer for DepthwiseConv2d {
         expect_rank(input, 4, "(N, H, W, C)", "images have a channel axis, also when it is 1: use [H, W, 1]")?;
         expect_positive("depth multiplier", self.depth_multiplier, input)?;
         let ([height, width], channels) = (self.kernel_size, input[3]);
-        let kernel = Shape::from([height, width, 1, channels * self.depth_multiplier]);
+        let kernel = Shape::try_new(&[height, width, channels, self.depth_multiplier])?;
+        let kernel = Shape::try_new(&[height, width, 1, kernel[2] * kernel[3]])?;
         conv_shape(input, &kernel, &Conv2dOptions { groups: channels, ..self.options(None) })
     }
 

@@ -70,7 +70,8 @@ impl Layer for Embedding {
         if input.rank() >= tilegrad_core::MAX_RANK {
             return Err(ShapeError::new("no axis is left for the vectors").operand("input", input));
         }
-        Ok(Shape::new(&[input.dims(), &[self.output_dim]].concat()))
+        Shape::try_new(&[self.input_dim, self.output_dim])?;
+        Shape::try_new(&[input.dims(), &[self.output_dim]].concat())
     }
 
     fn build(&mut self, input: &Shape, ctx: &mut BuildContext) -> Result<Shape, ShapeError> {

@@ -4,7 +4,6 @@ mod activations;
 mod batch_norm;
 mod border2d;
 mod concatenate;
-pub(crate) mod config;
 mod conv1d;
 mod conv2d;
 mod conv2d_transpose;
@@ -19,7 +18,6 @@ mod layer_norm;
 mod merge;
 mod pool1d;
 mod pool2d;
-mod registry;
 mod rescaling;
 mod reshape;
 mod spatial_dropout2d;
@@ -43,7 +41,6 @@ pub use layer_norm::LayerNorm;
 pub use merge::{Add, Average, Maximum, Merge, Minimum, Multiply, Subtract};
 pub use pool1d::{AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
-pub use registry::Registry;
 pub use rescaling::Rescaling;
 pub use reshape::{Permute, Reshape};
 pub use spatial_dropout2d::SpatialDropout2d;
@@ -53,6 +50,7 @@ pub use crate::activation::Activation;
 
 use tilegrad_core::{Shape, ShapeError, Tensor};
 
+use crate::config;
 use crate::param::Param;
 
 /// Two sizes, of height and of width; one number gives both.

@@ -72,7 +72,7 @@ impl Layer for UpSampling2d {
         expect_positive("size in height", rows, input)?;
         expect_positive("size in width", columns, input)?;
         match (input[1].checked_mul(rows), input[2].checked_mul(columns)) {
-            (Some(height), Some(width)) => Ok(input.with(1, height).with(2, width)),
+            (Some(height), Some(width)) => Shape::try_new(&[input[0], height, width, input[3]]),
             _ => Err(ShapeError::new("the upsampled image is too large").operand("input", input)),
         }
     }

@@ -9,10 +9,13 @@
 //!
 //! Zeiler 2012, where the learning rate is 1.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{AdadeltaStep, adadelta_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `Adadelta`, with its defaults: learning rate 0.001, rho 0.95, epsilon 1e-7. The paper's learning rate is 1.
 ///
@@ -20,7 +23,8 @@ use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::Adadelta;
 /// let optimizer = Adadelta::new(1.0).rho(0.9);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Adadelta {
     learning_rate: f32,
     rho: f32,
@@ -70,6 +74,10 @@ impl Adadelta {
 impl Optimizer for Adadelta {
     fn name(&self) -> &'static str {
         "adadelta"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

@@ -7,10 +7,13 @@
 //!
 //! Duchi, Hazan and Singer 2011. `v` starts at 0.1, so that first steps are no larger than `lr * g / 0.3`.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{AdagradStep, adagrad_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number};
+use crate::config;
 
 /// Keras's `Adagrad`, with its defaults: learning rate 0.001, initial accumulator 0.1, epsilon 1e-7 under the root. It
 /// works best with higher rates than other optimizers; the paper has 1.
@@ -19,7 +22,8 @@ use super::{Clip, Optimizer, StepNumber, check_number};
 /// use tilegrad_nn::Adagrad;
 /// let optimizer = Adagrad::new(0.1).initial_accumulator(0.0);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Adagrad {
     learning_rate: f32,
     initial_accumulator: f32,
@@ -83,6 +87,10 @@ impl Adagrad {
 impl Optimizer for Adagrad {
     fn name(&self) -> &'static str {
         "adagrad"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

@@ -10,10 +10,13 @@
 //! With [`Correction::OfMoments`] it is `w - lr * m' / (sqrt(v') + epsilon)` for the corrected `m' = m / (1 - b1^t)` and
 //! `v' = v / (1 - b2^t)`, as in PyTorch and optax.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{AdamStep, adam_step};
 use tilegrad_core::{Result, Tensor};
 
-use super::{Clip, Correction, Optimizer, StepNumber, check_number, check_rate};
+use super::{Clip, Correction, CorrectionConfig, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `Adam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -21,12 +24,14 @@ use super::{Clip, Correction, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::Adam;
 /// let optimizer = Adam::new(3e-4).betas(0.9, 0.99);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Adam {
     learning_rate: f32,
     betas: [f32; 2],
     epsilon: f32,
     epsilon_in_root: f32,
+    #[serde(with = "CorrectionConfig")]
     correction: Correction,
     amsgrad: bool,
     weight_decay: f32,
@@ -101,6 +106,10 @@ impl Adam {
 impl Optimizer for Adam {
     fn name(&self) -> &'static str {
         "adam"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

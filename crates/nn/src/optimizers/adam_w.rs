@@ -7,9 +7,12 @@
 //!
 //! Loshchilov and Hutter 2019. All optimizers here decay weights in this way; this one has Keras's default for it.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::{Result, Tensor};
 
 use super::{Adam, Clip, Correction, Optimizer, StepNumber};
+use crate::config;
 
 /// Keras's `AdamW`, with its defaults: those of [`Adam`], and weight decay 0.004.
 ///
@@ -17,7 +20,7 @@ use super::{Adam, Clip, Correction, Optimizer, StepNumber};
 /// use tilegrad_nn::AdamW;
 /// let optimizer = AdamW::new(1e-3).weight_decay(0.05);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdamW(Adam);
 
 impl Default for AdamW {
@@ -67,6 +70,10 @@ impl AdamW {
 impl Optimizer for AdamW {
     fn name(&self) -> &'static str {
         "adamw"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

@@ -8,10 +8,13 @@
 //!
 //! Kingma and Ba 2014, section 7.1, as in Keras. PyTorch and optax add epsilon to `|g|` instead.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{AdamaxStep, adamax_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `Adamax`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -19,7 +22,8 @@ use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::Adamax;
 /// let as_in_optax = Adamax::new(0.002).epsilon(1e-8).epsilon_in_norm(true);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Adamax {
     learning_rate: f32,
     betas: [f32; 2],
@@ -84,6 +88,10 @@ impl Adamax {
 impl Optimizer for Adamax {
     fn name(&self) -> &'static str {
         "adamax"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

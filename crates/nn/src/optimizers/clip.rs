@@ -1,5 +1,6 @@
 //! Limits on gradients, against steps that are too large.
 
+use serde::{Deserialize, Serialize};
 use tilegrad_core::ops::pack::pack;
 use tilegrad_core::{Result, Tensor};
 
@@ -7,7 +8,8 @@ use super::check_number;
 use crate::arena::Arena;
 
 /// Limits on gradients, against steps that are too large: Keras's three.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Clip {
     /// No limit.

@@ -8,10 +8,13 @@
 //! Chen et al. 2023, "Symbolic discovery of optimization algorithms". It wants a learning rate three to ten times smaller
 //! than Adam's, and a weight decay as many times larger.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{LionStep, lion_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `Lion`, with its defaults: learning rate 0.001, betas 0.9 and 0.99.
 ///
@@ -19,7 +22,8 @@ use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::Lion;
 /// let optimizer = Lion::new(1e-4).weight_decay(0.01);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lion {
     learning_rate: f32,
     betas: [f32; 2],
@@ -62,6 +66,10 @@ impl Lion {
 impl Optimizer for Lion {
     fn name(&self) -> &'static str {
         "lion"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

@@ -16,6 +16,9 @@ mod sgd;
 
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
@@ -34,6 +37,11 @@ use tilegrad_core::{Error, Result, Tensor};
 pub trait Optimizer: Debug + Send + Sync {
     /// The name in messages, as Keras writes it.
     fn name(&self) -> &'static str;
+
+    /// What a file needs to make the optimizer again; a [`Registry`](crate::Registry) makes it. Nothing by default.
+    fn config(&self) -> Value {
+        Value::Object(Map::new())
+    }
 
     /// The learning rate.
     fn learning_rate(&self) -> f32;
@@ -65,6 +73,14 @@ pub trait Optimizer: Debug + Send + Sync {
     fn check(&self) -> Result<()> {
         check_number("learning rate", self.learning_rate(), "a finite number from 0 on", |v| v >= 0.0)
     }
+}
+
+/// [`Correction`], as serde sees it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Correction", rename_all = "snake_case")]
+enum CorrectionConfig {
+    OfRate,
+    OfMoments,
 }
 
 fn check_number(what: &str, value: f32, expected: &str, ok: impl Fn(f32) -> bool) -> Result<()> {

@@ -10,10 +10,13 @@
 //!
 //! Dozat 2016, as in Keras 3. PyTorch has the same schedule with 0.96^(t / 250); optax has none.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{AdamStep, Correction, Nesterov, adam_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `Nadam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -21,7 +24,8 @@ use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::Nadam;
 /// let as_in_optax = Nadam::new(1e-3).epsilon(1e-8).momentum_schedule(false);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Nadam {
     learning_rate: f32,
     betas: [f32; 2],
@@ -79,6 +83,10 @@ impl Nadam {
 impl Optimizer for Nadam {
     fn name(&self) -> &'static str {
         "nadam"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

@@ -9,10 +9,13 @@
 //!
 //! Tieleman and Hinton 2012, as in Keras: epsilon is under the root. It may be added after the root instead, as in PyTorch.
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{RmspropStep, rmsprop_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `RMSprop`, with its defaults: learning rate 0.001, rho 0.9, epsilon 1e-7, no momentum, not centered.
 ///
@@ -20,7 +23,8 @@ use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::RmsProp;
 /// let optimizer = RmsProp::new(0.001).momentum(0.9).centered(true);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RmsProp {
     learning_rate: f32,
     rho: f32,
@@ -116,6 +120,10 @@ impl RmsProp {
 impl Optimizer for RmsProp {
     fn name(&self) -> &'static str {
         "rmsprop"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

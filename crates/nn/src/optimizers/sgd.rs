@@ -6,10 +6,13 @@
 //! nesterov           v <- m * v - lr * g,   w <- w + m * v - lr * g
 //! ```
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
 use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
+use crate::config;
 
 /// Keras's `SGD`. Without momentum it keeps nothing beside the weights.
 ///
@@ -17,7 +20,8 @@ use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 /// use tilegrad_nn::Sgd;
 /// let optimizer = Sgd::new(0.05).momentum(0.9).nesterov(true);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sgd {
     learning_rate: f32,
     momentum: f32,
@@ -67,6 +71,10 @@ impl Sgd {
 impl Optimizer for Sgd {
     fn name(&self) -> &'static str {
         "sgd"
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
     }
 
     fn learning_rate(&self) -> f32 {

@@ -1,24 +1,24 @@
-//! Layers as JSON: what the user set, under Keras's names where it has them. Weights are not part of it.
+//! Settings as JSON: of layers, optimizers and losses, under Keras's names where it has them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tilegrad_core::RunningAverage;
 
-/// A layer's configuration.
-pub(crate) fn of(layer: &impl Serialize) -> Value {
-    serde_json::to_value(layer).expect("layers consist of numbers, names and choices")
+/// The settings of a layer, an optimizer or a loss.
+pub(crate) fn of(thing: &impl Serialize) -> Value {
+    serde_json::to_value(thing).expect("settings consist of numbers, names and choices")
 }
 
 /// [`RunningAverage`], as serde sees it.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RunningAverage", rename_all = "snake_case")]
-pub(super) enum RunningAverageConfig {
+pub(crate) enum RunningAverageConfig {
     Keras { momentum: f32 },
     PyTorch { momentum: f32 },
 }
 
 /// [`Padding`](tilegrad_core::Padding), as serde sees it.
-pub(super) mod padding {
+pub(crate) mod padding {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
     use tilegrad_core::Padding;
 
@@ -31,7 +31,7 @@ pub(super) mod padding {
         Explicit(Vec<[usize; 2]>),
     }
 
-    pub(in crate::layers) fn serialize<const N: usize, S: Serializer>(
+    pub(crate) fn serialize<const N: usize, S: Serializer>(
         padding: &Padding<N>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -44,7 +44,7 @@ pub(super) mod padding {
         .serialize(serializer)
     }
 
-    pub(in crate::layers) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Padding<N>, D::Error> {
         Ok(match Named::deserialize(deserializer)? {
