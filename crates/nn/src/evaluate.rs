@@ -6,9 +6,10 @@ use std::ops::Range;
 use tilegrad_core::{Device, Error, PendingValues, Result, Shape, Tensor};
 use tilegrad_data::Dataset;
 
+use crate::counters;
 use crate::device_data::{DeviceDataset, Source};
 use crate::losses::Target;
-use crate::metrics::{Means, Totals};
+use crate::metrics::Measured;
 use crate::model::Model;
 use crate::train::Evaluation;
 use crate::undo::is_of_memory;
@@ -67,9 +68,8 @@ impl Model {
         let data = self.prepare(data.into())?;
         check_batch_size(batch_size)?;
         let index = positions(data.len(), data.device());
-        let means = self.measure_all(&data, &index, batch_size)?;
-        let accuracy = self.compiled()?.accuracy.then_some(means.accuracy);
-        Ok(Evaluation { loss: means.loss, accuracy, examples: data.len() })
+        let measured = self.measure_all(&data, &index, batch_size)?;
+        Ok(Evaluation::new(measured, self.compiled()?.accuracy, data.len()))
     }
 
     /// Data on the model's device, checked against its input, its output and its loss.
@@ -82,11 +82,13 @@ impl Model {
         data.check_input(&input, &built.device)?;
         let output = self.output_shape().expect("a built model knows its output");
         data.check_target(loss.target(), loss.name(), &output)?;
+        let batch = Shape::new(&[&[1], output.dims()].concat());
+        counters::check(&self.compiled()?.metrics, loss.target(), &batch)?;
         Ok(data)
     }
 
     /// Measures the examples at the positions `index (M)`, fewer at a time than `batch_size` if those do not fit.
-    pub(crate) fn measure_all(&mut self, data: &DeviceDataset, index: &Tensor, batch_size: usize) -> Result<Means> {
+    pub(crate) fn measure_all(&mut self, data: &DeviceDataset, index: &Tensor, batch_size: usize) -> Result<Measured> {
         let mut totals = self.take_totals()?;
         let means = halving(batch_size.min(index.len()), |batch_size| {
             let mut measure = || {
@@ -100,7 +102,7 @@ impl Model {
             let means = measure();
             if means.is_err() {
                 // There may have been no room for these either.
-                totals = Totals::new(data.device());
+                totals = self.new_totals()?;
             }
             means
         });

@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::progress::{Progress, Verbose};
 use crate::steps::{Parts, Steps};
 use crate::summary::bytes;
+use crate::train::Evaluation;
 
 /// How to [`fit`](Model::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
 ///
@@ -249,9 +250,10 @@ impl Run<'_> {
             going.progress.start_epoch(number, self.order.len().div_ceil(options.batch_size));
             self.train(model, &index, &mut epoch, &mut history, &mut going)?;
             if let Some((data, index)) = &self.validation {
-                let means = model.measure_all(data, index, options.batch_size)?;
-                epoch.val_loss = Some(means.loss);
-                epoch.val_accuracy = accuracy.then_some(means.accuracy);
+                let measured = model.measure_all(data, index, options.batch_size)?;
+                let measured = Evaluation::new(measured, accuracy, index.len());
+                (epoch.val_loss, epoch.val_accuracy) = (Some(measured.loss), measured.accuracy);
+                epoch.val_metrics = measured.metrics;
             }
             model.count_epoch(number)?;
             epoch.seconds = started.elapsed().as_secs_f64();
@@ -323,11 +325,11 @@ impl Run<'_> {
                 coming = None;
             }
         }
-        let means = totals.read()?;
+        let measured = totals.read()?;
         let seconds = started.elapsed().as_secs_f64();
         history.train_seconds += seconds;
-        epoch.loss = means.loss;
-        epoch.accuracy = model.compiled()?.accuracy.then_some(means.accuracy);
+        let measured = Evaluation::new(measured, model.compiled()?.accuracy, self.order.len());
+        (epoch.loss, epoch.accuracy, epoch.metrics) = (measured.loss, measured.accuracy, measured.metrics);
         epoch.images_per_second = self.order.len() as f64 / seconds;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What training measured, epoch by epoch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,12 @@ pub struct Epoch {
     pub val_loss: Option<f32>,
     /// Accuracy on the validation data after the epoch.
     pub val_accuracy: Option<f32>,
+    /// Every metric that is a number, by its name, measured like the loss; the accuracy included.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f32>,
+    /// Every metric on the validation data after the epoch, without `val_` in front.
+    #[serde(default)]
+    pub val_metrics: BTreeMap<String, f32>,
     /// The optimizer's learning rate in this epoch.
     pub learning_rate: f32,
     /// Seconds of training and validation.
@@ -53,7 +60,44 @@ pub struct Epoch {
     pub images_per_second: f64,
 }
 
+impl Epoch {
+    /// A value by its name: `loss`, `val_loss`, `learning_rate`, a metric as `accuracy`, or with `val_` in front one on the
+    /// validation data.
+    ///
+    /// ```
+    /// use tilegrad_nn::Epoch;
+    /// assert_eq!(Epoch::default().get("loss"), Some(0.0));
+    /// assert_eq!(Epoch::default().get("val_auc"), None);
+    /// ```
+    pub fn get(&self, name: &str) -> Option<f32> {
+        match name {
+            "loss" => Some(self.loss),
+            "val_loss" => self.val_loss,
+            "learning_rate" => Some(self.learning_rate),
+            _ => match name.strip_prefix("val_") {
+                Some(metric) => self.val_metrics.get(metric).copied(),
+                None => self.metrics.get(name).copied(),
+            },
+        }
+    }
+
+    /// All values with their names: the loss, metrics, those on validation data, the learning rate.
+    pub fn values(&self) -> Vec<(String, f32)> {
+        let mut values = vec![("loss".to_string(), self.loss)];
+        values.extend(self.metrics.iter().map(|(name, &value)| (name.clone(), value)));
+        values.extend(self.val_loss.map(|loss| ("val_loss".to_string(), loss)));
+        values.extend(self.val_metrics.iter().map(|(name, &value)| (format!("val_{name}"), value)));
+        values.push(("learning_rate".to_string(), self.learning_rate));
+        values
+    }
+}
+
 impl History {
+    /// A value of each epoch that has it, by its name: see [`Epoch::get`].
+    pub fn series(&self, name: &str) -> Vec<f32> {
+        self.epochs.iter().filter_map(|epoch| epoch.get(name)).collect()
+    }
+
     /// The last epoch, unless there was none.
     pub fn last(&self) -> Option<&Epoch> {
         self.epochs.last()

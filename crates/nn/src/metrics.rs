@@ -1,15 +1,22 @@
 //! Metrics, and the sums on the device that losses and metrics are added to: nothing is read back during a step.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tilegrad_core::ops::cross_entropy_step::cross_entropy_step;
 use tilegrad_core::ops::optimizer::{SgdStep, sgd_step};
 use tilegrad_core::{DType, Device, PendingValues, Result, Tensor, no_grad};
 
 use crate::arena::ALIGN;
+use crate::confusion::ConfusionMatrix;
+use crate::counters::Counters;
 use crate::losses::{Target, mean_of_each};
 use crate::run::Output;
 
-/// What is measured beside the loss.
+/// What is measured beside the loss. All of it is added up on the device.
+///
+/// With several classes, precision, recall and F1 are means over the classes, each counting the same (scikit-learn's `macro`);
+/// with yes-or-no outputs they are those of "yes", above one half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -17,6 +24,50 @@ pub enum Metric {
     /// The fraction of examples whose most probable class is the true one; with a single yes-or-no output, of those on
     /// the right side of one half.
     Accuracy,
+    /// The fraction of examples whose true class is among the so many most probable ones.
+    TopKAccuracy(usize),
+    /// Of the examples taken for a class, the fraction that is of it.
+    Precision,
+    /// Of the examples of a class, the fraction that is recognised.
+    Recall,
+    /// The harmonic mean of precision and recall.
+    F1,
+    /// The area under the curve of true positives over false ones, from 200 thresholds between 0 and 1 as in Keras. With
+    /// several classes, of all probabilities together, each a yes-or-no answer.
+    Auc,
+    /// The mean of `(p - y)^2` over the outputs of each example; of classes, `y` is the one-hot row.
+    MeanSquaredError,
+    /// The mean of `|p - y|` over the outputs of each example; of classes, `y` is the one-hot row.
+    MeanAbsoluteError,
+    /// How often each class was taken for each: [`Evaluation::confusion`](crate::Evaluation::confusion).
+    ConfusionMatrix,
+}
+
+impl Metric {
+    /// What the metric is called in histories and logs, mostly Keras's name.
+    ///
+    /// ```
+    /// use tilegrad_nn::Metric;
+    /// assert_eq!(Metric::TopKAccuracy(5).name(), "top_5_accuracy");
+    /// ```
+    pub fn name(&self) -> String {
+        match self {
+            Metric::Accuracy => "accuracy".into(),
+            Metric::TopKAccuracy(k) => format!("top_{k}_accuracy"),
+            Metric::Precision => "precision".into(),
+            Metric::Recall => "recall".into(),
+            Metric::F1 => "f1".into(),
+            Metric::Auc => "auc".into(),
+            Metric::MeanSquaredError => "mean_squared_error".into(),
+            Metric::MeanAbsoluteError => "mean_absolute_error".into(),
+            Metric::ConfusionMatrix => "confusion_matrix".into(),
+        }
+    }
+
+    /// Whether it follows from the confusion matrix.
+    pub(crate) fn is_of_matrix(&self) -> bool {
+        matches!(self, Metric::Precision | Metric::Recall | Metric::F1 | Metric::ConfusionMatrix)
+    }
 }
 
 /// For each example of a batch, 1 if its class is right and 0 if not: `(N)`. With several yes-or-no outputs, the fraction.
@@ -41,6 +92,8 @@ pub(crate) struct Totals {
     /// The largest batch that there is room for.
     capacity: usize,
     examples: usize,
+    /// What other metrics count.
+    counters: Option<Counters>,
 }
 
 /// Means over examples.
@@ -50,9 +103,18 @@ pub(crate) struct Means {
     pub(crate) accuracy: f32,
 }
 
+/// All that was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) means: Means,
+    /// Metrics but for the accuracy, by name.
+    pub(crate) metrics: BTreeMap<String, f32>,
+    pub(crate) confusion: Option<ConfusionMatrix>,
+}
+
 impl Totals {
-    pub(crate) fn new(device: &Device) -> Totals {
-        Totals { sums: Tensor::zeros([2 * ALIGN], device), capacity: ALIGN, examples: 0 }
+    pub(crate) fn new(device: &Device, counters: Option<Counters>) -> Totals {
+        Totals { sums: Tensor::zeros([2 * ALIGN], device), capacity: ALIGN, examples: 0, counters }
     }
 
     /// Starts over, for batches of up to `batch_size` examples. An upload: between epochs, not between steps.
@@ -63,7 +125,17 @@ impl Totals {
             self.capacity = capacity;
             self.sums = Tensor::zeros([2 * capacity], self.sums.device());
         }
+        if let Some(counters) = &mut self.counters {
+            counters.reset(batch_size)?;
+        }
         self.sums.assign(&vec![0.0; 2 * self.capacity])
+    }
+
+    /// Adds a batch to what other metrics than the accuracy count, if there are any. `output` is called for the model's output.
+    pub(crate) fn add_to_counters(&self, output: impl FnOnce() -> Tensor, y: &Tensor) {
+        if let Some(counters) = &self.counters {
+            counters.add(&no_grad(output), y);
+        }
     }
 
     /// Adds a batch: its losses `(N)` and, if wanted, its right answers `(N)`.
@@ -86,8 +158,9 @@ impl Totals {
     }
 
     /// The sums, and the number of examples in them: what a step that is taken back has changed.
-    pub(crate) fn parts(&mut self) -> (&Tensor, &mut usize) {
-        (&self.sums, &mut self.examples)
+    pub(crate) fn parts(&mut self) -> (Vec<Tensor>, &mut usize) {
+        let counters = self.counters.as_ref().map(Counters::sums);
+        (std::iter::once(&self.sums).chain(counters).cloned().collect(), &mut self.examples)
     }
 
     /// Counts the examples of a batch that a recorded step has added.
@@ -105,15 +178,17 @@ impl Totals {
     }
 
     /// Waits for the means, and for word that every update of the weights was made.
-    pub(crate) fn read(&self) -> Result<Means> {
+    pub(crate) fn read(&self) -> Result<Measured> {
         self.sums.device().synchronize()?;
         let PendingMeans { values, examples } = self.read_later()?;
-        Ok(means(&values.wait()?, examples))
+        let counted = self.counters.as_ref().map(|counters| counters.read(examples)).transpose()?;
+        let (metrics, confusion) = counted.unwrap_or_default();
+        Ok(Measured { means: means(&values.wait()?, examples), metrics, confusion })
     }
 }
 
 /// `sum += x`, elementwise. A gradient step of -1 along `x` is exactly that.
-fn add_in_place(sum: &Tensor, x: &Tensor) {
+pub(crate) fn add_in_place(sum: &Tensor, x: &Tensor) {
     sgd_step(sum, x, None, &SgdStep { lr: -1.0, momentum: 0.0, nesterov: false, weight_decay: 0.0 });
 }
 

@@ -1,5 +1,6 @@
 //! What `fit` shows: a bar on a terminal, a line an epoch anywhere else.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
@@ -100,9 +101,9 @@ impl Progress {
     }
 
     pub(crate) fn end_epoch(&mut self, epoch: &Epoch) {
-        let mut text = values("", epoch.loss, epoch.accuracy);
+        let mut text = values("", epoch.loss, epoch.accuracy) + &others("", &epoch.metrics);
         if let Some(loss) = epoch.val_loss {
-            text += &format!(" - {}", values("val_", loss, epoch.val_accuracy));
+            text += &format!(" - {}{}", values("val_", loss, epoch.val_accuracy), others("val_", &epoch.val_metrics));
         }
         let took = format!("{:.1}s {}", epoch.seconds, pace(self.started.elapsed().as_secs_f64(), self.steps));
         match (self.bar.take(), self.verbose) {
@@ -122,6 +123,12 @@ impl Progress {
 fn values(prefix: &str, loss: f32, accuracy: Option<f32>) -> String {
     let accuracy = accuracy.map(|a| format!("{prefix}accuracy: {a:.4} - ")).unwrap_or_default();
     format!("{accuracy}{prefix}loss: {loss:.4}")
+}
+
+/// Metrics beside the accuracy.
+fn others(prefix: &str, metrics: &BTreeMap<String, f32>) -> String {
+    let others = metrics.iter().filter(|(name, _)| *name != "accuracy");
+    others.map(|(name, value)| format!(" - {prefix}{name}: {value:.4}")).collect()
 }
 
 /// Time for a step, in Keras's form.

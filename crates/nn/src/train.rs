@@ -10,15 +10,18 @@
 //! Nothing is uploaded or read back on the way, so that the device never waits for the host. A batch may be worked on in
 //! parts, one after the other: forward, loss and backward are then done for each, and the gradients added up.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tilegrad_core::ops::cross_entropy_step::MAX_CLASSES;
 use tilegrad_core::ops::optimizer::StepNumber;
 use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Tensor, Time, no_grad};
 
+use crate::confusion::ConfusionMatrix;
+use crate::counters::{self, Counters};
 use crate::layer::Context;
 use crate::losses::{Loss, Target};
-use crate::metrics::{Metric, Totals, correct};
+use crate::metrics::{Measured, Metric, Totals, correct};
 use crate::model::{Built, Model};
 use crate::model_file::Progress;
 use crate::optimizers::Optimizer;
@@ -128,15 +131,28 @@ pub(crate) struct Batch<'a> {
 }
 
 /// Loss and metrics of one batch or one data set.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
     /// Mean loss over the examples.
     pub loss: f32,
     /// The fraction of examples that were classified rightly, if the model was compiled with it.
     pub accuracy: Option<f32>,
+    /// Every metric that is a number, by its [name](Metric::name), the accuracy included.
+    pub metrics: BTreeMap<String, f32>,
+    /// How often each class was taken for each, if the model was compiled with it.
+    pub confusion: Option<ConfusionMatrix>,
     /// Number of examples.
     pub examples: usize,
+}
+
+impl Evaluation {
+    pub(crate) fn new(measured: Measured, accuracy: bool, examples: usize) -> Evaluation {
+        let Measured { means, mut metrics, confusion } = measured;
+        let accuracy = accuracy.then_some(means.accuracy);
+        metrics.extend(accuracy.map(|value| (Metric::Accuracy.name(), value)));
+        Evaluation { loss: means.loss, accuracy, metrics, confusion, examples }
+    }
 }
 
 impl Model {
@@ -242,8 +258,7 @@ impl Model {
             .and_then(|()| totals.read());
         self.state()?.rng = rng;
         self.put_totals(totals);
-        let means = done?;
-        Ok(Evaluation { loss: means.loss, accuracy: accuracy.then_some(means.accuracy), examples: x.shape()[0] })
+        Ok(Evaluation::new(done?, accuracy, x.shape()[0]))
     }
 
     fn check_batch(&self, x: &Tensor, y: &Tensor) -> Result<()> {
@@ -260,6 +275,7 @@ impl Model {
         let output = self.output_shape().expect("a built model knows its output");
         let output = [&x.shape()[..1], output.dims()].concat();
         loss.target().check(loss.name(), &output.as_slice().into(), y)?;
+        counters::check(&self.compiled()?.metrics, loss.target(), &output.as_slice().into())?;
         if loss.target() == Target::Classes {
             let classes = *output.last().expect("there is a batch axis");
             let labels = y.to_vec::<u32>()?;
@@ -307,8 +323,17 @@ impl Model {
     /// Takes the sums out of the model for a loop. [`Model::put_totals`] puts them back, so that the next loop finds
     /// the same buffer, and with it the same bind groups.
     pub(crate) fn take_totals(&mut self) -> Result<Totals> {
-        let device = self.ready()?.device.clone();
-        Ok(self.state()?.totals.take().unwrap_or_else(|| Totals::new(&device)))
+        if let Some(totals) = self.state()?.totals.take() {
+            return Ok(totals);
+        }
+        self.new_totals()
+    }
+
+    /// Sums for all that is to be measured.
+    pub(crate) fn new_totals(&self) -> Result<Totals> {
+        let (device, compiled) = (&self.ready()?.device, self.compiled()?);
+        let output = self.output_shape().expect("a built model knows its output");
+        Ok(Totals::new(device, Counters::new(&compiled.metrics, compiled.loss.target(), &output, device)))
     }
 
     pub(crate) fn put_totals(&mut self, totals: Totals) {
@@ -391,6 +416,7 @@ impl Model {
         let compiled = self.compiled()?;
         let mut context = Context { training: true, precision: self.precision, rng };
         let output = self.forward_headless(x, compiled.loss.head(), &mut context);
+        totals.add_to_counters(|| compiled.finish(&output), y);
         let logits = output.tensor();
         let from_logits = matches!(output, Output::Logits(_));
         if compiled.loss.is_cross_entropy(from_logits) && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
@@ -411,6 +437,7 @@ impl Model {
         let compiled = self.compiled()?;
         self.infer(|context| {
             let output = self.forward_headless(x, compiled.loss.head(), context);
+            totals.add_to_counters(|| compiled.finish(&output), y);
             let losses = compiled.losses(&output, y);
             let correct = compiled.accuracy.then(|| correct(&output, compiled.loss.target(), y));
             totals.add(&losses, correct.as_ref());
@@ -420,6 +447,14 @@ impl Model {
 }
 
 impl Compiled {
+    /// The model's output, from whatever the forward pass ended with.
+    fn finish(&self, output: &Output) -> Tensor {
+        match (output, self.loss.head()) {
+            (Output::Logits(logits), Some(head)) => head.apply(&logits.detach()),
+            (Output::Logits(values) | Output::Values(values), _) => values.detach(),
+        }
+    }
+
     /// The losses of a batch, `(N)`, from whatever the forward pass ended with.
     fn losses(&self, output: &Output, y: &Tensor) -> Tensor {
         let losses = match output {

@@ -26,9 +26,9 @@ pub(crate) struct Undo {
 }
 
 /// What a step changes on the way, with its place in the copy.
-fn changed(model: &Model, sums: &Tensor) -> (Vec<Tensor>, Vec<usize>, usize) {
+fn changed(model: &Model, sums: Vec<Tensor>) -> (Vec<Tensor>, Vec<usize>, usize) {
     let statistics = model.weights().filter(|weight| weight.is_statistic()).map(Param::tensor);
-    let tensors: Vec<Tensor> = std::iter::once(sums.clone()).chain(statistics).collect();
+    let tensors: Vec<Tensor> = sums.into_iter().chain(statistics).collect();
     let mut starts = Vec::with_capacity(tensors.len());
     let mut end = 0;
     for t in &tensors {
@@ -49,11 +49,11 @@ impl Undo {
         (self.examples, self.rng) = (*examples, rng.clone());
         no_grad(|| {
             let copy = self.copy.take().filter(|copy| copy.len() == len);
-            let copy = copy.unwrap_or_else(|| Tensor::zeros([len], sums.device()));
+            let copy = copy.unwrap_or_else(|| Tensor::zeros([len], tensors[0].device()));
             pack(&tensors.iter().collect::<Vec<_>>(), &copy, &starts);
             self.copy = Some(copy);
         });
-        sums.device().check()
+        tensors[0].device().check()
     }
 
     /// Puts everything back to what it was when it was saved.
