@@ -71,9 +71,10 @@ pub mod prelude {
     };
     pub use tilegrad_nn::{
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
-        DeviceDataset, EarlyStopping, Epoch, Evaluation, FitOptions, Flow, History, Huber, Initializer, Input,
-        KLDivergence, Layer, Lion, MeanAbsoluteError, MeanSquaredError, Metric, Model, Nadam, RmsProp, Sequential, Sgd,
-        SparseCategoricalCrossentropy, Verbose, load_model,
+        CosineDecay, CsvLogger, DeviceDataset, EarlyStopping, Epoch, Evaluation, ExponentialDecay, FitOptions, Flow,
+        History, Huber, Initializer, Input, KLDivergence, LambdaCallback, Layer, LearningRateScheduler, Lion,
+        MeanAbsoluteError, MeanSquaredError, Metric, Model, ModelCheckpoint, Nadam, OneCycle, ReduceLrOnPlateau,
+        RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, StepDecay, TerminateOnNan, Verbose, load_model,
     };
 }
 

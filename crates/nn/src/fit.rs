@@ -5,7 +5,7 @@ use std::time::Instant;
 use tilegrad_core::{Error, Result, Tensor};
 use tilegrad_data::shuffle::{SplitMix64, permutation};
 
-use crate::callbacks::{Callback, Flow};
+use crate::callbacks::{Batch, Callback, Flow};
 use crate::device_data::{DeviceDataset, Source};
 use crate::evaluate::{BATCH_SIZE, check_batch_size};
 use crate::history::{Epoch, History};
@@ -33,7 +33,7 @@ pub struct FitOptions<'a> {
     seed: Option<u64>,
     run_eagerly: bool,
     verbose: Verbose,
-    callbacks: Vec<&'a mut dyn Callback>,
+    callbacks: Vec<Box<dyn Callback + 'a>>,
 }
 
 impl Default for FitOptions<'_> {
@@ -129,9 +129,9 @@ impl<'a> FitOptions<'a> {
         self
     }
 
-    /// Adds a hook that is called between epochs.
-    pub fn callback(mut self, callback: &'a mut dyn Callback) -> Self {
-        self.callbacks.push(callback);
+    /// Adds a hook that is called between epochs and batches: the callback itself, or `&mut` one that is looked at afterwards.
+    pub fn callback(mut self, callback: impl Callback + 'a) -> Self {
+        self.callbacks.push(Box::new(callback));
         self
     }
 
@@ -234,7 +234,12 @@ struct Going<'a> {
 }
 
 impl Run<'_> {
-    fn epochs(&self, model: &mut Model, callbacks: &mut [&mut dyn Callback], totals: &mut Totals) -> Result<History> {
+    fn epochs(
+        &self,
+        model: &mut Model,
+        callbacks: &mut [Box<dyn Callback + '_>],
+        totals: &mut Totals,
+    ) -> Result<History> {
         let options = &self.options;
         let accuracy = model.compiled()?.accuracy;
         let progress = Progress::new(options.verbose, options.epochs, accuracy);
@@ -246,9 +251,9 @@ impl Run<'_> {
         for number in options.initial_epoch..options.epochs {
             callbacks.iter_mut().try_for_each(|c| c.on_epoch_begin(number, model))?;
             let started = Instant::now();
-            let mut epoch = Epoch { epoch: number, learning_rate: model.learning_rate()?, ..Epoch::default() };
+            let mut epoch = Epoch { epoch: number, learning_rate: model.scheduled_rate()?, ..Epoch::default() };
             going.progress.start_epoch(number, self.order.len().div_ceil(options.batch_size));
-            self.train(model, &index, &mut epoch, &mut history, &mut going)?;
+            self.train(model, &index, &mut epoch, &mut history, &mut going, callbacks)?;
             if let Some((data, index)) = &self.validation {
                 let measured = model.measure_all(data, index, options.batch_size)?;
                 let measured = Evaluation::new(measured, accuracy, index.len());
@@ -282,6 +287,7 @@ impl Run<'_> {
         epoch: &mut Epoch,
         history: &mut History,
         going: &mut Going<'_>,
+        callbacks: &mut [Box<dyn Callback + '_>],
     ) -> Result<()> {
         let options = &self.options;
         let Going { totals, progress, parts } = going;
@@ -316,6 +322,17 @@ impl Run<'_> {
                 self.data.device().synchronize()?;
                 history.first_step_seconds = self.start.elapsed().as_secs_f64();
                 history.train_seconds -= started.elapsed().as_secs_f64();
+            }
+            let batch = Batch { epoch: epoch.epoch, batch: step, batches: steps.len(), totals };
+            let mut flow = Flow::Continue;
+            for callback in callbacks.iter_mut() {
+                if callback.on_batch_end(&batch, model)? == Flow::Stop {
+                    flow = Flow::Stop;
+                }
+            }
+            if flow == Flow::Stop {
+                history.stopped = true;
+                break;
             }
             if coming.is_none() && progress.is_due() {
                 coming = Some(totals.read_later()?);

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tilegrad_core::Result;
 
+use crate::atomic_file;
 use crate::summary::bytes;
 
 /// The record of one [`fit`](crate::Model::fit). `Display` prints a table; serde writes it to JSON.
@@ -96,6 +99,37 @@ impl History {
     /// A value of each epoch that has it, by its name: see [`Epoch::get`].
     pub fn series(&self, name: &str) -> Vec<f32> {
         self.epochs.iter().filter_map(|epoch| epoch.get(name)).collect()
+    }
+
+    /// Writes the history as JSON.
+    ///
+    /// # Errors
+    /// When the file can't be written; an old one then stays as it was.
+    pub fn save_json(&self, path: impl AsRef<Path>) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).expect("plain data");
+        atomic_file::write(path.as_ref(), &text)
+    }
+
+    /// Writes a table with a row for each epoch as CSV: the epoch from 0, all values, the seconds it took.
+    ///
+    /// # Errors
+    /// As [`History::save_json`].
+    pub fn save_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in self.epochs.iter().flat_map(Epoch::values) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let title = std::iter::once("epoch").chain(names.iter().map(String::as_str)).chain(["seconds"]);
+        writer.write_record(title).expect("memory takes everything");
+        for epoch in &self.epochs {
+            let value = |name: &String| epoch.get(name).map_or_else(String::new, |value| value.to_string());
+            let row = std::iter::once(epoch.epoch.to_string()).chain(names.iter().map(value));
+            writer.write_record(row.chain([epoch.seconds.to_string()])).expect("memory takes everything");
+        }
+        atomic_file::write(path.as_ref(), &writer.into_inner().expect("memory takes everything"))
     }
 
     /// The last epoch, unless there was none.

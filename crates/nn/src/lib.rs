@@ -27,7 +27,7 @@ mod architecture;
 mod arena;
 mod arrangement;
 mod atomic_file;
-mod callbacks;
+pub mod callbacks;
 mod checkpoint;
 mod config;
 mod confusion;
@@ -52,6 +52,7 @@ mod precision;
 mod progress;
 mod registry;
 mod run;
+mod schedules;
 mod sequential;
 mod shared;
 mod steps;
@@ -62,7 +63,10 @@ mod undo;
 mod weights_file;
 
 pub use activation::Activation;
-pub use callbacks::{Callback, EarlyStopping, Flow};
+pub use callbacks::{
+    Callback, CsvLogger, EarlyStopping, Flow, LambdaCallback, LearningRateScheduler, ModelCheckpoint,
+    ReduceLrOnPlateau, TerminateOnNan,
+};
 pub use checkpoint::Loaded;
 pub use confusion::ConfusionMatrix;
 pub use device_data::{DeviceDataset, Source, one_hot};
@@ -87,6 +91,10 @@ pub use param::Param;
 pub use precision::Precision;
 pub use progress::Verbose;
 pub use registry::Registry;
+pub use schedules::{
+    CosineDecay, ExponentialDecay, InverseTimeDecay, LearningRate, OneCycle, PiecewiseConstantDecay, PolynomialDecay,
+    Schedule, StepDecay,
+};
 pub use sequential::Sequential;
 pub use shared::SharedLayer;
 pub use summary::{Summary, SummaryRow};

@@ -58,6 +58,10 @@ pub(crate) struct Steps<'a> {
     /// Whether steps are to be recorded.
     record: bool,
     next: Next,
+    /// The learning rate of the last step, which a recording would repeat.
+    rate: f32,
+    /// Whether it has changed since something was recorded.
+    stale: bool,
 }
 
 impl<'a> Steps<'a> {
@@ -72,7 +76,8 @@ impl<'a> Steps<'a> {
     ) -> Result<Steps<'a>> {
         let (clock, rng) = model.start_clock(seed)?;
         let (start, record, next) = (0, false, Next::Eager);
-        Ok(Steps { data, order, batch_size, parts, clock, rng, start, record, next })
+        let (rate, stale) = (model.scheduled_rate()?, false);
+        Ok(Steps { data, order, batch_size, parts, clock, rng, start, record, next, rate, stale })
     }
 
     /// Whether the next step is recorded, and replayed from then on, where that is possible.
@@ -103,6 +108,7 @@ impl<'a> Steps<'a> {
     /// When there is no room for one example; and when the device has failed.
     pub(crate) fn step(&mut self, model: &mut Model, totals: &mut Totals) -> Result<()> {
         let left = self.order.len() - self.start;
+        self.follow(model.scheduled_rate()?);
         if left < self.batch_size {
             // The last batch is smaller. What the recording holds is free for it.
             self.next = Next::Eager;
@@ -133,6 +139,16 @@ impl<'a> Steps<'a> {
         }
         self.start += size;
         Ok(())
+    }
+
+    /// A recording has the learning rate that it was made with. While the rate changes, steps run on their own; when it has
+    /// stayed for a step, the next is recorded again.
+    fn follow(&mut self, rate: f32) {
+        if rate.to_bits() != self.rate.to_bits() {
+            (self.rate, self.stale, self.next) = (rate, true, Next::Eager);
+        } else if std::mem::take(&mut self.stale) {
+            self.record(self.record);
+        }
     }
 
     /// Runs a step on the next `size` examples, and records it if that is due.

@@ -221,15 +221,28 @@ impl Model {
     /// Changes the optimizer's learning rate.
     ///
     /// # Errors
-    /// Before the model is compiled, and when the rate is negative or not finite.
+    /// Before the model is compiled, when the rate is negative or not finite, and when the optimizer follows a schedule.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<()> {
         if !(learning_rate.is_finite() && learning_rate >= 0.0) {
             return Err(Error::invalid("learning rate", "a finite number from 0 on", learning_rate));
         }
-        self.compiled()?;
+        if self.compiled()?.optimizer.schedule().is_some() {
+            let expected = "a fixed rate to change";
+            return Err(Error::invalid("learning rate of the optimizer", expected, "a schedule, which decides it"));
+        }
         let compiled = self.compiled.as_mut().expect("just checked");
         compiled.optimizer.set_learning_rate(learning_rate);
         Ok(())
+    }
+
+    /// Sets the optimizer's rate to that of the coming step, if it follows a schedule. Returns the rate.
+    pub(crate) fn scheduled_rate(&mut self) -> Result<f32> {
+        let steps = self.state()?.steps;
+        let compiled = self.compiled.as_mut().expect("just checked");
+        if let Some(rate) = compiled.optimizer.schedule().map(|schedule| schedule.rate(steps)) {
+            compiled.optimizer.set_learning_rate(rate);
+        }
+        Ok(compiled.optimizer.learning_rate())
     }
 
     pub(crate) fn compiled(&self) -> Result<&Compiled> {
@@ -367,6 +380,7 @@ impl Model {
     /// # Errors
     /// When memory runs out or the device has failed. No weight has changed then, nor the optimizer's moments.
     pub(crate) fn step(&mut self, batch: &Batch<'_>, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
+        self.scheduled_rate()?;
         for start in (0..batch.size).step_by(batch.part) {
             let (x, y) = (batch.get)(start..(start + batch.part).min(batch.size));
             let gradients = self.gradients(&x, &y, batch.size, rng, totals)?;

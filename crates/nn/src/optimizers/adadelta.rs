@@ -16,6 +16,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `Adadelta`, with its defaults: learning rate 0.001, rho 0.95, epsilon 1e-7. The paper's learning rate is 1.
 ///
@@ -26,7 +27,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adadelta {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     rho: f32,
     epsilon: f32,
     weight_decay: f32,
@@ -42,8 +43,8 @@ impl Default for Adadelta {
 
 impl Adadelta {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> Adadelta {
-        Adadelta { learning_rate, rho: 0.95, epsilon: 1e-7, weight_decay: 0.0, clip: Clip::None }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Adadelta {
+        Adadelta { learning_rate: learning_rate.into(), rho: 0.95, epsilon: 1e-7, weight_decay: 0.0, clip: Clip::None }
     }
 
     /// How much of the running means of squares stays at each step.
@@ -81,11 +82,15 @@ impl Optimizer for Adadelta {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -94,7 +99,7 @@ impl Optimizer for Adadelta {
 
     fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdadeltaStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             rho: self.rho,
             epsilon: self.epsilon,
             weight_decay: self.weight_decay,
@@ -107,7 +112,7 @@ impl Optimizer for Adadelta {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("rho", self.rho)?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;
         check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;

@@ -14,6 +14,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `Adagrad`, with its defaults: learning rate 0.001, initial accumulator 0.1, epsilon 1e-7 under the root. It
 /// works best with higher rates than other optimizers; the paper has 1.
@@ -25,7 +26,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adagrad {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     initial_accumulator: f32,
     epsilon: f32,
     epsilon_in_root: bool,
@@ -42,9 +43,9 @@ impl Default for Adagrad {
 
 impl Adagrad {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> Adagrad {
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Adagrad {
         Adagrad {
-            learning_rate,
+            learning_rate: learning_rate.into(),
             initial_accumulator: 0.1,
             epsilon: 1e-7,
             epsilon_in_root: true,
@@ -94,11 +95,15 @@ impl Optimizer for Adagrad {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -111,7 +116,7 @@ impl Optimizer for Adagrad {
 
     fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdagradStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             epsilon: self.epsilon,
             epsilon_in_root: self.epsilon_in_root,
             weight_decay: self.weight_decay,
@@ -124,7 +129,7 @@ impl Optimizer for Adagrad {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_number("initial accumulator", self.initial_accumulator, "a finite number from 0 on", |v| v >= 0.0)?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;
         check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;

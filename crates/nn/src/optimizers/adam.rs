@@ -17,6 +17,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Correction, CorrectionConfig, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `Adam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -27,7 +28,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adam {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     betas: [f32; 2],
     epsilon: f32,
     epsilon_in_root: f32,
@@ -47,9 +48,9 @@ impl Default for Adam {
 
 impl Adam {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> Adam {
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Adam {
         Adam {
-            learning_rate,
+            learning_rate: learning_rate.into(),
             betas: [0.9, 0.999],
             epsilon: 1e-7,
             epsilon_in_root: 0.0,
@@ -113,11 +114,15 @@ impl Optimizer for Adam {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -126,7 +131,7 @@ impl Optimizer for Adam {
 
     fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdamStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
@@ -144,7 +149,7 @@ impl Optimizer for Adam {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("the first beta", self.betas[0])?;
         check_rate("the second beta", self.betas[1])?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;

@@ -13,6 +13,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Adam, Clip, Correction, Optimizer, StepNumber};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `AdamW`, with its defaults: those of [`Adam`], and weight decay 0.004.
 ///
@@ -32,7 +33,7 @@ impl Default for AdamW {
 
 impl AdamW {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> AdamW {
+    pub fn new(learning_rate: impl Into<LearningRate>) -> AdamW {
         AdamW(Adam::new(learning_rate).weight_decay(0.004))
     }
 
@@ -82,6 +83,10 @@ impl Optimizer for AdamW {
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
         self.0.set_learning_rate(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.0.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {

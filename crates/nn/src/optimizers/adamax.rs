@@ -15,6 +15,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `Adamax`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -25,7 +26,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adamax {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     betas: [f32; 2],
     epsilon: f32,
     epsilon_in_norm: bool,
@@ -42,9 +43,9 @@ impl Default for Adamax {
 
 impl Adamax {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> Adamax {
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Adamax {
         Adamax {
-            learning_rate,
+            learning_rate: learning_rate.into(),
             betas: [0.9, 0.999],
             epsilon: 1e-7,
             epsilon_in_norm: false,
@@ -95,11 +96,15 @@ impl Optimizer for Adamax {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -108,7 +113,7 @@ impl Optimizer for Adamax {
 
     fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdamaxStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
@@ -124,7 +129,7 @@ impl Optimizer for Adamax {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("the first beta", self.betas[0])?;
         check_rate("the second beta", self.betas[1])?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;

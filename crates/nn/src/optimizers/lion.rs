@@ -15,6 +15,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `Lion`, with its defaults: learning rate 0.001, betas 0.9 and 0.99.
 ///
@@ -25,7 +26,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lion {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     betas: [f32; 2],
     weight_decay: f32,
     clip: Clip,
@@ -40,8 +41,8 @@ impl Default for Lion {
 
 impl Lion {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> Lion {
-        Lion { learning_rate, betas: [0.9, 0.99], weight_decay: 0.0, clip: Clip::None }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Lion {
+        Lion { learning_rate: learning_rate.into(), betas: [0.9, 0.99], weight_decay: 0.0, clip: Clip::None }
     }
 
     /// The running mean's share in the direction, and how much of it stays at each step.
@@ -73,11 +74,15 @@ impl Optimizer for Lion {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -86,7 +91,7 @@ impl Optimizer for Lion {
 
     fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = LionStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             beta1: self.betas[0],
             beta2: self.betas[1],
             weight_decay: self.weight_decay,
@@ -99,7 +104,7 @@ impl Optimizer for Lion {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("the first beta", self.betas[0])?;
         check_rate("the second beta", self.betas[1])?;
         check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;

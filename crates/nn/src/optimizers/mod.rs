@@ -33,6 +33,8 @@ pub use sgd::Sgd;
 pub use tilegrad_core::ops::optimizer::{Correction, StepNumber};
 use tilegrad_core::{Error, Result, Tensor};
 
+use crate::schedules::Schedule;
+
 /// How weights follow from gradients. Implement it for an optimizer of your own.
 pub trait Optimizer: Debug + Send + Sync {
     /// The name in messages, as Keras writes it.
@@ -46,8 +48,13 @@ pub trait Optimizer: Debug + Send + Sync {
     /// The learning rate.
     fn learning_rate(&self) -> f32;
 
-    /// Changes the learning rate, for schedules.
+    /// Changes the learning rate.
     fn set_learning_rate(&mut self, learning_rate: f32);
+
+    /// What the learning rate follows, if it does: it is set before each step.
+    fn schedule(&self) -> Option<&Schedule> {
+        None
+    }
 
     /// Arenas that the optimizer keeps from step to step, by their names.
     fn moments(&self) -> &'static [&'static str];

@@ -17,6 +17,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `Nadam`, with its defaults: learning rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
 ///
@@ -27,7 +28,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nadam {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     betas: [f32; 2],
     epsilon: f32,
     schedule: bool,
@@ -44,8 +45,15 @@ impl Default for Nadam {
 
 impl Nadam {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> Nadam {
-        Nadam { learning_rate, betas: [0.9, 0.999], epsilon: 1e-7, schedule: true, weight_decay: 0.0, clip: Clip::None }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Nadam {
+        Nadam {
+            learning_rate: learning_rate.into(),
+            betas: [0.9, 0.999],
+            epsilon: 1e-7,
+            schedule: true,
+            weight_decay: 0.0,
+            clip: Clip::None,
+        }
     }
 
     /// How much of the running means of the gradients and of their squares stays at each step.
@@ -90,11 +98,15 @@ impl Optimizer for Nadam {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -103,7 +115,7 @@ impl Optimizer for Nadam {
 
     fn step(&self, step: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = AdamStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             beta1: self.betas[0],
             beta2: self.betas[1],
             epsilon: self.epsilon,
@@ -121,7 +133,7 @@ impl Optimizer for Nadam {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("the first beta", self.betas[0])?;
         check_rate("the second beta", self.betas[1])?;
         check_number("epsilon", self.epsilon, "a finite number above 0", |v| v > 0.0)?;

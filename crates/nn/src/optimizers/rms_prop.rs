@@ -16,6 +16,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `RMSprop`, with its defaults: learning rate 0.001, rho 0.9, epsilon 1e-7, no momentum, not centered.
 ///
@@ -26,7 +27,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RmsProp {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     rho: f32,
     momentum: f32,
     nesterov: bool,
@@ -47,9 +48,9 @@ impl Default for RmsProp {
 
 impl RmsProp {
     /// Keras's defaults with another learning rate.
-    pub fn new(learning_rate: f32) -> RmsProp {
+    pub fn new(learning_rate: impl Into<LearningRate>) -> RmsProp {
         RmsProp {
-            learning_rate,
+            learning_rate: learning_rate.into(),
             rho: 0.9,
             momentum: 0.0,
             nesterov: false,
@@ -127,11 +128,15 @@ impl Optimizer for RmsProp {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -149,7 +154,7 @@ impl Optimizer for RmsProp {
 
     fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = RmspropStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             rho: self.rho,
             momentum: self.momentum,
             nesterov: self.nesterov,
@@ -171,7 +176,7 @@ impl Optimizer for RmsProp {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("rho", self.rho)?;
         check_rate("momentum", self.momentum)?;
         check_number("initial velocity", self.initial_velocity, "a finite number from 0 on", |v| v >= 0.0)?;

@@ -13,6 +13,7 @@ use tilegrad_core::{Result, Tensor};
 
 use super::{Clip, Optimizer, StepNumber, check_number, check_rate};
 use crate::config;
+use crate::schedules::{LearningRate, Schedule};
 
 /// Keras's `SGD`. Without momentum it keeps nothing beside the weights.
 ///
@@ -23,7 +24,7 @@ use crate::config;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sgd {
-    learning_rate: f32,
+    learning_rate: LearningRate,
     momentum: f32,
     nesterov: bool,
     weight_decay: f32,
@@ -39,8 +40,8 @@ impl Default for Sgd {
 
 impl Sgd {
     /// Without momentum.
-    pub fn new(learning_rate: f32) -> Sgd {
-        Sgd { learning_rate, momentum: 0.0, nesterov: false, weight_decay: 0.0, clip: Clip::None }
+    pub fn new(learning_rate: impl Into<LearningRate>) -> Sgd {
+        Sgd { learning_rate: learning_rate.into(), momentum: 0.0, nesterov: false, weight_decay: 0.0, clip: Clip::None }
     }
 
     /// How much of the last step goes into this one.
@@ -78,11 +79,15 @@ impl Optimizer for Sgd {
     }
 
     fn learning_rate(&self) -> f32 {
-        self.learning_rate
+        self.learning_rate.now()
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
-        self.learning_rate = learning_rate;
+        self.learning_rate.set(learning_rate);
+    }
+
+    fn schedule(&self) -> Option<&Schedule> {
+        self.learning_rate.schedule()
     }
 
     fn moments(&self) -> &'static [&'static str] {
@@ -91,7 +96,7 @@ impl Optimizer for Sgd {
 
     fn step(&self, _: &StepNumber, params: &Tensor, gradients: &Tensor, moments: &[Tensor]) {
         let constants = SgdStep {
-            lr: self.learning_rate,
+            lr: self.learning_rate.now(),
             momentum: self.momentum,
             nesterov: self.nesterov,
             weight_decay: self.weight_decay,
@@ -104,7 +109,7 @@ impl Optimizer for Sgd {
     }
 
     fn check(&self) -> Result<()> {
-        check_number("learning rate", self.learning_rate, "a finite number from 0 on", |v| v >= 0.0)?;
+        self.learning_rate.check()?;
         check_rate("momentum", self.momentum)?;
         check_number("weight decay", self.weight_decay, "a finite number from 0 on", |v| v >= 0.0)?;
         self.clip.check()
