@@ -141,7 +141,10 @@ fn every_optimizer_takes_a_schedule() {
 fn schedules_that_make_no_sense() {
     for (schedule, what) in [
         (Schedule::from(ExponentialDecay::new(0.1, 0, 0.9)), "decay steps of the schedule: expected at least 1, got 0"),
-        (ExponentialDecay::new(-0.1, 10, 0.9).into(), "learning rate: expected a finite number from 0 on, got -0.1"),
+        (
+            ExponentialDecay::new(-0.1, 10, 0.9).into(),
+            "numbers of the schedule: expected finite numbers from 0 on, got -0.1",
+        ),
         (ExponentialDecay::new(0.1, 10, -0.9).into(), "numbers of the schedule"),
         (PiecewiseConstantDecay::new([5, 3], [1.0, 1.0, 1.0]).into(), "boundaries in order"),
         (PiecewiseConstantDecay::new([5], [1.0]).into(), "one value more than boundaries"),

@@ -77,10 +77,11 @@ impl LearningRate {
     /// # Errors
     /// Names the number that is out of its range.
     pub fn check(&self) -> Result<()> {
-        if !(self.now.is_finite() && self.now >= 0.0) {
-            return Err(Error::invalid("learning rate", "a finite number from 0 on", self.now));
+        self.schedule.as_ref().map_or(Ok(()), Schedule::check)?;
+        if self.now.is_finite() && self.now >= 0.0 {
+            return Ok(());
         }
-        self.schedule.as_ref().map_or(Ok(()), Schedule::check)
+        Err(Error::invalid("learning rate", "a finite number from 0 on", self.now))
     }
 }
 
