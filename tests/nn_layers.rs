@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use common::{devices, random};
 use tilegrad::nn::layers::{
-    Activation, Add, Average, AvgPool1d, AvgPool2d, BatchNorm, Concatenate, Conv1d, Conv2d, Conv2dTranspose,
-    Cropping2d, Dense, DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d, GlobalMaxPool1d,
-    GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, PRelu,
-    Permute, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
+    Activation, Add, Average, AvgPool1d, AvgPool2d, BatchNorm, CaffePreprocessing, Concatenate, Conv1d, Conv2d,
+    Conv2dTranspose, Cropping2d, Dense, DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d,
+    GlobalMaxPool1d, GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum,
+    Multiply, PRelu, Permute, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
 };
 use tilegrad::nn::{Initializer, Layer, Registry, Sequential};
 use tilegrad::{Device, Padding, RunningAverage, Shape, Tensor};
@@ -30,6 +30,7 @@ fn all() -> Vec<(Box<dyn Layer>, Vec<Shape>)> {
         (boxed(AvgPool1d::new(3).strides(2).padding(Padding::Same)), sequence()),
         (boxed(AvgPool2d::new(3).strides(2).padding(Padding::Explicit([[1, 0], [0, 2]]))), image()),
         (boxed(BatchNorm::new().running_average(RunningAverage::PyTorch { momentum: 0.1 }).epsilon(1e-5)), image()),
+        (boxed(CaffePreprocessing::new()), vec![Shape::from([1, 4, 4, 3])]),
         (boxed(Concatenate::new().axis(1)), two()),
         (boxed(Conv1d::new(6, 3).strides(2).padding(Padding::Same).activation(Activation::Relu)), sequence()),
         (boxed(Conv2d::new(6, [3, 1]).dilation(2).groups(2).padding(Padding::SameLower).use_bias(false)), image()),

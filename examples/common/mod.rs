@@ -28,7 +28,7 @@ pub struct Args {
     /// Folder with the four IDX files [default: looked for; the message tells where]
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Saves the trained weights here (safetensors)
+    /// Saves the trained model here (safetensors)
     #[arg(long)]
     pub save: Option<PathBuf>,
     /// Uses only the first N images of the training and of the test set
@@ -89,7 +89,7 @@ impl Args {
         println!("test: loss {:.4}, accuracy {:.4}", test.loss, test.accuracy.unwrap_or(f32::NAN));
         if let Some(path) = &self.save {
             model.save(path)?;
-            println!("weights are in {}", path.display());
+            println!("the model is in {}", path.display());
         }
         let best = history.best();
         let report = Report {

@@ -256,6 +256,11 @@ impl Dataset {
         (self.select(first), self.select(rest))
     }
 
+    /// The same images under other labels.
+    pub(crate) fn relabelled(self, labels: Vec<u32>, classes: Vec<String>) -> Dataset {
+        Dataset { labels, classes: classes.into(), ..self }
+    }
+
     #[track_caller]
     fn check_index(&self, method: &str, index: usize) {
         assert!(index < self.len(), "{method}: {} has {} images, got index {index}", self.name, self.len());

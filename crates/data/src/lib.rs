@@ -37,6 +37,7 @@ pub mod idx;
 mod locate;
 mod mnist;
 mod published;
+mod sampling;
 pub mod shuffle;
 
 pub use dataset::{Dataset, TrainTest};

@@ -46,6 +46,7 @@ pub mod losses;
 mod metrics;
 mod model;
 mod model_file;
+pub mod models;
 pub mod optimizers;
 mod param;
 mod precision;

@@ -135,7 +135,8 @@ impl Model {
     /// - [`Error::TooLarge`] when the device has no buffer that could hold the weights.
     pub fn build(&mut self, device: &Device, seed: u64) -> Result<()> {
         let mut seeds = SplitMix64::new(seed);
-        self.prepare_layers(device)?;
+        self.prepare_layers()?;
+        self.check_device(device)?;
         let mut values: Vec<Valued> = Vec::new();
         for entry in &self.graph.layers {
             for weight in &entry.weights {
@@ -153,14 +154,15 @@ impl Model {
         seed: u64,
         read: impl FnOnce(&[Named]) -> Result<Vec<Vec<f32>>>,
     ) -> Result<()> {
-        self.prepare_layers(device)?;
+        self.prepare_layers()?;
+        self.check_device(device)?;
         let values = read(&self.names_and_shapes())?;
         let values = self.weights().cloned().zip(values.into_iter().map(Some)).collect();
         self.put(device, seed, values)
     }
 
     /// Checks the whole graph, then lets the layers ask for weights. None has values yet.
-    fn prepare_layers(&mut self, device: &Device) -> Result<()> {
+    fn prepare_layers(&mut self) -> Result<()> {
         self.graph.input_shapes()?;
         if self.graph.layers.is_empty() {
             return Err(Error::invalid("model", "at least one layer", "none"));
@@ -168,8 +170,7 @@ impl Model {
         // Layers and weights change from here on: a model that fails to build again is not built.
         self.built = None;
         self.graph.shapes(|entry, inputs| entry.layer().merge_shape(inputs))?;
-        self.build_layers()?;
-        self.check_device(device)
+        self.build_layers()
     }
 
     /// Puts the weights on the device, and counts as built.
@@ -377,13 +378,20 @@ impl Model {
         self.built.as_ref().map(|b| &b.device)
     }
 
-    /// Layers, output shapes and numbers of parameters, to print.
+    /// Layers, output shapes and numbers of parameters, to print, with the operations and the memory that the model takes. The
+    /// model need not be built: nothing is put on a device.
     ///
     /// # Errors
-    /// Before the model is built.
+    /// As [`Model::build`], when the layers don't fit.
     pub fn summary(&self) -> Result<Summary> {
-        self.ready()?;
-        Ok(Summary::of(self))
+        let optimizer = self.compiled.as_ref().map(|compiled| &*compiled.optimizer);
+        if self.built.is_some() {
+            return Ok(Summary::of(self, optimizer));
+        }
+        let graph = Graph::trace(self.graph.inputs.clone(), &self.outputs());
+        let mut draft = Model::of(graph, self.name(), self.kind());
+        draft.prepare_layers()?;
+        Ok(Summary::of(&draft, optimizer))
     }
 
     pub(crate) fn ready(&self) -> Result<&Built> {

@@ -60,6 +60,7 @@ impl Default for Registry {
             .with::<AvgPool1d>("AveragePooling1D")
             .with::<AvgPool2d>("AveragePooling2D")
             .with::<BatchNorm>("BatchNormalization")
+            .with::<CaffePreprocessing>("CaffePreprocessing")
             .with::<Concatenate>("Concatenate")
             .with::<Conv1d>("Conv1D")
             .with::<Conv2d>("Conv2D")

@@ -75,9 +75,10 @@ impl SharedLayer {
         self.0.trainable.load(Relaxed)
     }
 
-    /// Whether a model has been built with the layer.
+    /// Whether a model has been built with the layer, so that its weights have values.
     pub(crate) fn is_built(&self) -> bool {
-        self.0.weights.read().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
+        let weights = self.0.weights.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        weights.as_ref().is_some_and(|weights| weights.iter().all(Param::has_values))
     }
 
     pub(crate) fn automatic_name(&self) -> Option<&str> {

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::footprint::Footprint;
 use crate::graph::Graph;
 use crate::model::Model;
+use crate::optimizers::Optimizer;
 use crate::param::Param;
 use crate::symbolic::Made;
 
@@ -47,12 +48,13 @@ pub struct SummaryRow {
 }
 
 impl Summary {
-    pub(crate) fn of(model: &Model) -> Summary {
+    /// Of a model whose layers have been checked, to be trained by this optimizer.
+    pub(crate) fn of(model: &Model, optimizer: Option<&dyn Optimizer>) -> Summary {
         let graph = &model.graph;
         let names = input_names(graph);
         let each = rows(graph, &names);
         let trainable = model.params().map(Param::len).sum();
-        let moments = model.compiled.as_ref().map_or(0, |compiled| compiled.optimizer.moments().len());
+        let moments = optimizer.map_or(0, |optimizer| optimizer.moments().len());
         let (weights, is_sequential) = (model.count_params(), model.kind() == "Sequential");
         let inputs = graph.inputs.iter().zip(&names).map(|(input, name)| SummaryRow {
             name: name.clone(),

@@ -3,6 +3,7 @@
 mod activations;
 mod batch_norm;
 mod border2d;
+mod caffe_preprocessing;
 mod concatenate;
 mod conv1d;
 mod conv2d;
@@ -26,6 +27,7 @@ mod up_sampling2d;
 pub use activations::{NamedActivation, PRelu, Relu};
 pub use batch_norm::BatchNorm;
 pub use border2d::{Cropping2d, ZeroPadding2d};
+pub use caffe_preprocessing::CaffePreprocessing;
 pub use concatenate::Concatenate;
 pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
