@@ -121,6 +121,7 @@ shaders! {
     UNARY = "unary", "Elementwise functions of one tensor and their derivatives.";
     UNARY_SERIES = "unary_series", "Elementwise functions of one tensor that are made of polynomials.";
     BINARY = "binary", "Elementwise functions of two tensors, with broadcasting.";
+    AFFINE_WARP = "affine_warp", "Images turned, scaled and moved.";
     ARGMAX = "argmax", "Positions of extremes along an axis.";
     BATCH_NORM = "batch_norm", "Batch normalisation: statistics, output, gradients.";
     CAST = "cast", "Element types converted.";

@@ -29,16 +29,19 @@ const TAU: f32 = 6.283185307179586;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;                // (8)
 @group(0) @binding(2) var<storage, read_write> y_clocked: array<vec4<f32>>; // (len)
 
+@group(0) @binding(0) var<storage, read> clock_alone: array<u32>;              // (8)
+@group(0) @binding(1) var<storage, read_write> values_clocked: array<vec4<f32>>; // (len)
+
 struct Key { seed: vec2<u32>, counter: vec2<u32> }
 
 fn key() -> Key {
     return Key(vec2(p.seed_low, p.seed_high), vec2(p.counter_low, p.counter_high));
 }
 
-// The key of a step's draw, whose number is in counter_low.
-fn key_on_clock() -> Key {
-    let low = clock[2] + p.counter_low;
-    return Key(vec2(clock[4], clock[5]), vec2(low, clock[3] + select(0u, 1u, low < p.counter_low)));
+// The key of a step's draw, whose number is in counter_low, from a clock's words 2 to 5: counter and seed.
+fn key_at(clock: vec4<u32>) -> Key {
+    let low = clock.x + p.counter_low;
+    return Key(clock.zw, vec2(low, clock.y + select(0u, 1u, low < p.counter_low)));
 }
 
 // The upper half of a product, by 16-bit halves: WGSL has no wider integers.
@@ -87,6 +90,19 @@ fn random_uniform(
     let block = (group.x + group.y * groups.x) * SIZE + local;
     if block * 4u < p.len {
         values[block] = p.a + p.b * unit(philox(block, key()));
+    }
+}
+
+@compute @workgroup_size(SIZE)
+fn random_uniform_clock(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let block = (group.x + group.y * groups.x) * SIZE + local;
+    if block * 4u < p.len {
+        let key = key_at(vec4(clock_alone[2], clock_alone[3], clock_alone[4], clock_alone[5]));
+        values_clocked[block] = p.a + p.b * unit(philox(block, key));
     }
 }
 
@@ -143,6 +159,6 @@ fn dropout_forward_clock(
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
     if block * 4u < p.len {
-        y_clocked[block] = drop_out(block, key_on_clock());
+        y_clocked[block] = drop_out(block, key_at(vec4(clock[2], clock[3], clock[4], clock[5])));
     }
 }

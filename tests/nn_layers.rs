@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use common::{devices, random};
 use tilegrad::nn::layers::{
     Activation, Add, Average, AvgPool1d, AvgPool2d, BatchNorm, CaffePreprocessing, Concatenate, Conv1d, Conv2d,
-    Conv2dTranspose, Cropping2d, Dense, DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d,
-    GlobalMaxPool1d, GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum,
-    Multiply, PRelu, Permute, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
+    Conv2dTranspose, Cropping2d, Dense, DepthwiseConv2d, Dropout, Embedding, Fill, Flatten, Flip, GlobalAvgPool1d,
+    GlobalAvgPool2d, GlobalMaxPool1d, GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, MaxPool1d, MaxPool2d,
+    Maximum, Minimum, Multiply, PRelu, Permute, RandomBrightness, RandomContrast, RandomCrop, RandomFlip,
+    RandomRotation, RandomTranslation, RandomZoom, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d,
+    ZeroPadding2d,
 };
 use tilegrad::nn::{Initializer, Layer, Registry, Sequential};
 use tilegrad::{Device, Padding, RunningAverage, Shape, Tensor};
@@ -54,6 +56,13 @@ fn all() -> Vec<(Box<dyn Layer>, Vec<Shape>)> {
         (boxed(Multiply::new()), two()),
         (boxed(PRelu::new().shared_axes([1, 2])), image()),
         (boxed(Permute::new([3, 1, 2])), image()),
+        (boxed(RandomBrightness::new([0.0, 0.25])), image()),
+        (boxed(RandomContrast::new(0.5).value_range(-1.0, 1.0)), image()),
+        (boxed(RandomCrop::new(4, 5)), image()),
+        (boxed(RandomFlip::new(Flip::Vertical)), image()),
+        (boxed(RandomRotation::new(0.25).fill(Fill::Constant(0.5))), image()),
+        (boxed(RandomTranslation::new(0.25, [0.0, 0.5]).fill(Fill::Wrap)), image()),
+        (boxed(RandomZoom::new(0.5).width_factor([-0.5, 0.0]).interpolation(Interpolation::Nearest)), image()),
         (boxed(Relu::new().max_value(6.0)), image()),
         (boxed(Rescaling::new(2.0).offset(-1.0)), image()),
         (boxed(Reshape::new([16, -1])), image()),

@@ -66,7 +66,8 @@ pub mod prelude {
     pub use tilegrad_nn::layers::{
         Add, Average, AvgPool1d, AvgPool2d, BatchNorm, Concatenate, Conv1d, Conv2d, Conv2dTranspose, Cropping2d, Dense,
         DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d, GlobalMaxPool1d,
-        GlobalMaxPool2d, GroupNorm, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, PRelu, Permute, Relu,
+        GlobalMaxPool2d, GroupNorm, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, PRelu, Permute,
+        RandomBrightness, RandomContrast, RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Relu,
         Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
     };
     pub use tilegrad_nn::{

@@ -1,6 +1,6 @@
 //! Gather and scatter.
 
-use tilegrad::{DType, Device, ScatterMode, Tensor};
+use tilegrad::{DType, Device, FillMode, ScatterMode, Tensor, WarpOptions};
 
 use super::{Row, row};
 use crate::common::{random, spread};
@@ -57,6 +57,15 @@ pub fn rows() -> Vec<Row> {
             Tensor::concat(&[&x, &y.cast(DType::F32).reshape([y.len(), 1])], 1)
         })
         .constant(&["gather_batch"]),
+        row("affine_warp", vec![random([2, 3, 4, 2], 66, -1.0, 1.0)], |x| {
+            let maps = [0.9, 0.3, -0.2, -0.3, 0.9, 0.4, -1.0, 0.0, 3.0, 0.0, 1.0, 0.5];
+            let maps = Tensor::new(&maps, [2, 6], x[0].device());
+            let warp = |fill| x[0].affine_warp(&maps, &WarpOptions { size: [4, 5], bilinear: true, fill });
+            let all = [FillMode::Constant(0.5), FillMode::Nearest, FillMode::Reflect, FillMode::Wrap].map(warp);
+            Tensor::concat(&all.each_ref(), 0)
+        })
+        .constant(&["affine_warp"])
+        .finite_only("a pixel that is infinite, times a share of 0, may be a number or not"),
         row("scatter", two(), |x| scattered(x, ScatterMode::Replace)).step(1e-2).onnx(&["ScatterElements", "Scatter"]),
         row("scatter_add", two(), |x| scattered(x, ScatterMode::Add)).step(1e-2),
         row("scatter (mul)", two(), |x| scattered(x, ScatterMode::Mul)),

@@ -34,6 +34,7 @@ pub use device::{Device, DeviceInfo};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use half::Half;
+pub use ops::affine_warp::{FillMode, WarpOptions};
 pub use ops::blocks::BlockOrder;
 pub use ops::clock::{Clock, Time};
 pub use ops::conv_options::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvAlgorithm, ConvOptions, conv_shape};

@@ -1,5 +1,6 @@
 //! The ops, one or one family a file, and their registry.
 
+pub mod affine_warp;
 mod argmax;
 mod axes;
 pub mod batch_norm;
@@ -129,6 +130,7 @@ fn check_rounds(op: &str, is_software: bool, rounds: usize) {
 
 /// Every op family.
 pub static ALL: &[&OpInfo] = &[
+    &affine_warp::INFO,
     &argmax::INFO,
     &batch_norm::INFO,
     &binary::INFO,

@@ -23,7 +23,14 @@ pub(super) static INFO: OpInfo = OpInfo {
     differentiable: true,
     kernels: &[KernelInfo {
         shader: &RANDOM,
-        entries: &["random_bits", "random_uniform", "random_normal", "dropout_forward", "dropout_forward_clock"],
+        entries: &[
+            "random_bits",
+            "random_uniform",
+            "random_normal",
+            "random_uniform_clock",
+            "dropout_forward",
+            "dropout_forward_clock",
+        ],
         headers: || vec![vec![("VEC", 0)], vec![("VEC", 1)]],
         params_bytes: size_of::<Params>(),
     }],
@@ -217,7 +224,7 @@ enum Kind {
 #[derive(Debug)]
 struct Random {
     kind: Kind,
-    key: RandomKey,
+    draw: Draw,
     shape: Shape,
 }
 
@@ -260,25 +267,27 @@ impl Op for Random {
         Ok(if let Kind::Bits = self.kind { DType::U32 } else { DType::F32 })
     }
 
-    fn cpu(&self, _: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+    fn cpu(&self, x: &[CpuView<'_>], y: &mut [CpuViewMut<'_>]) {
+        let key = self.draw.key(x.first());
         match self.kind {
-            Kind::Bits => by_blocks(y[0].slice(), |block| self.key.block(block)),
+            Kind::Bits => by_blocks(y[0].slice(), |block| key.block(block)),
             Kind::Uniform { low, span } => {
-                by_blocks(y[0].slice(), |block| self.key.block(block).map(|bits| low + span * unit(bits)));
+                by_blocks(y[0].slice(), |block| key.block(block).map(|bits| low + span * unit(bits)));
             }
             Kind::Normal { mean, std } => {
-                by_blocks(y[0].slice(), |block| normal(self.key.block(block)).map(|v| mean + std * v));
+                by_blocks(y[0].slice(), |block| normal(key.block(block)).map(|v| mean + std * v));
             }
         }
     }
 
-    fn gpu(&self, gpu: &mut Stream, _: &[GpuView<'_>], y: &[GpuView<'_>]) {
+    fn gpu(&self, gpu: &mut Stream, x: &[GpuView<'_>], y: &[GpuView<'_>]) {
         let (entry, a, b) = match self.kind {
             Kind::Bits => ("random_bits", 0.0, 0.0),
-            Kind::Uniform { low, span } => ("random_uniform", low, span),
+            Kind::Uniform { low, span } if x.is_empty() => ("random_uniform", low, span),
+            Kind::Uniform { low, span } => ("random_uniform_clock", low, span),
             Kind::Normal { mean, std } => ("random_normal", mean, std),
         };
-        launch(gpu, entry, &[], &y[0], &Draw::Key(self.key), [a, b], 0);
+        launch(gpu, entry, x, &y[0], &self.draw, [a, b], 0);
     }
 
     fn differentiable(&self) -> bool {
@@ -303,6 +312,7 @@ fn launch(
     [a, b]: [f32; 2],
     threshold: u32,
 ) {
+    // A clock begins at its buffer's start.
     let x_offset = x.first().map_or(0, |x| x.offset());
     let (seed, counter) = match draw {
         Draw::Key(key) => {
@@ -380,11 +390,11 @@ impl Tensor {
     /// Random bits: a tensor of type `u32`. The same for a key on every device.
     #[track_caller]
     pub fn rand_bits(shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
-        create(device, Random { kind: Kind::Bits, key, shape: shape.into() })
+        create(device, Random { kind: Kind::Bits, draw: key.into(), shape: shape.into() })
     }
 
     /// Random numbers, uniform in `low..high` in steps of a 2^24th. The same for a key on every device, up to the rounding
-    /// of the last bit.
+    /// of the last bit. In a step that is recorded the key is one on a clock, from [`Rng::next_draw`].
     ///
     /// ```
     /// use tilegrad_core::{Device, Rng, Tensor};
@@ -393,15 +403,25 @@ impl Tensor {
     /// assert!(x.mean().item().unwrap().abs() < 0.1);
     /// ```
     #[track_caller]
-    pub fn rand_uniform(low: f32, high: f32, shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
-        create(device, Random { kind: Kind::Uniform { low, span: high - low }, key, shape: shape.into() })
+    pub fn rand_uniform(
+        low: f32,
+        high: f32,
+        shape: impl Into<Shape>,
+        draw: impl Into<Draw>,
+        device: &Device,
+    ) -> Tensor {
+        let op = Random { kind: Kind::Uniform { low, span: high - low }, draw: draw.into(), shape: shape.into() };
+        match op.draw.clock().cloned() {
+            Some(clock) => apply(op, &[&clock]),
+            None => create(device, op),
+        }
     }
 
     /// Random numbers, normal with this mean and standard deviation (Box and Muller 1958), at most 5.8 deviations away. The
     /// same for a key on every device, up to the precision of its sine and logarithm.
     #[track_caller]
     pub fn rand_normal(mean: f32, std: f32, shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
-        create(device, Random { kind: Kind::Normal { mean, std }, key, shape: shape.into() })
+        create(device, Random { kind: Kind::Normal { mean, std }, draw: key.into(), shape: shape.into() })
     }
 
     /// Each element set to 0 with probability `rate`, and the others divided by `1 - rate` (Srivastava et al. 2014). The

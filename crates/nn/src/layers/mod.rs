@@ -1,6 +1,7 @@
 //! The layers, one a file, with Keras's names and defaults.
 
 mod activations;
+mod augment;
 mod batch_norm;
 mod border2d;
 mod caffe_preprocessing;
@@ -25,6 +26,10 @@ mod spatial_dropout2d;
 mod up_sampling2d;
 
 pub use activations::{NamedActivation, PRelu, Relu};
+pub use augment::{
+    Factor, Fill, Flip, RandomBrightness, RandomContrast, RandomCrop, RandomFlip, RandomRotation, RandomTranslation,
+    RandomZoom,
+};
 pub use batch_norm::BatchNorm;
 pub use border2d::{Cropping2d, ZeroPadding2d};
 pub use caffe_preprocessing::CaffePreprocessing;
