@@ -107,6 +107,13 @@ fn random_uniform_clock(
 }
 
 // Box and Muller's pairs: radius sqrt(-2 log u), u in (0, 1], and an angle in -pi..pi, where sin and cos are most exact.
+fn normal(bits: vec4<u32>) -> vec4<f32> {
+    let u = unit(bits);
+    let radius = sqrt(-2.0 * log(u.xz + 0x1p-24f));
+    let angle = TAU * (u.yw - 0.5);
+    return vec4(radius.x * cos(angle.x), radius.x * sin(angle.x), radius.y * cos(angle.y), radius.y * sin(angle.y));
+}
+
 @compute @workgroup_size(SIZE)
 fn random_normal(
     @builtin(local_invocation_index) local: u32,
@@ -114,14 +121,22 @@ fn random_normal(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let block = (group.x + group.y * groups.x) * SIZE + local;
-    if block * 4u >= p.len {
-        return;
+    if block * 4u < p.len {
+        values[block] = p.a + p.b * normal(philox(block, key()));
     }
-    let u = unit(philox(block, key()));
-    let radius = sqrt(-2.0 * log(u.xz + 0x1p-24f));
-    let angle = TAU * (u.yw - 0.5);
-    let v = vec4(radius.x * cos(angle.x), radius.x * sin(angle.x), radius.y * cos(angle.y), radius.y * sin(angle.y));
-    values[block] = p.a + p.b * v;
+}
+
+@compute @workgroup_size(SIZE)
+fn random_normal_clock(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let block = (group.x + group.y * groups.x) * SIZE + local;
+    if block * 4u < p.len {
+        let key = key_at(vec4(clock_alone[2], clock_alone[3], clock_alone[4], clock_alone[5]));
+        values_clocked[block] = p.a + p.b * normal(philox(block, key));
+    }
 }
 
 // x * scale where the bits say so, else 0.

@@ -28,6 +28,7 @@ pub(super) static INFO: OpInfo = OpInfo {
             "random_uniform",
             "random_normal",
             "random_uniform_clock",
+            "random_normal_clock",
             "dropout_forward",
             "dropout_forward_clock",
         ],
@@ -228,6 +229,16 @@ struct Random {
     shape: Shape,
 }
 
+impl Random {
+    #[track_caller]
+    fn make(self, device: &Device) -> Tensor {
+        match self.draw.clock().cloned() {
+            Some(clock) => apply(self, &[&clock]),
+            None => create(device, self),
+        }
+    }
+}
+
 /// `y[i] = f(block)[i % 4]`, with one evaluation a block.
 fn by_blocks<T: Send>(y: &mut [T], f: impl Fn(u32) -> [T; 4] + Sync) {
     // Chunks begin at blocks.
@@ -285,7 +296,8 @@ impl Op for Random {
             Kind::Bits => ("random_bits", 0.0, 0.0),
             Kind::Uniform { low, span } if x.is_empty() => ("random_uniform", low, span),
             Kind::Uniform { low, span } => ("random_uniform_clock", low, span),
-            Kind::Normal { mean, std } => ("random_normal", mean, std),
+            Kind::Normal { mean, std } if x.is_empty() => ("random_normal", mean, std),
+            Kind::Normal { mean, std } => ("random_normal_clock", mean, std),
         };
         launch(gpu, entry, x, &y[0], &self.draw, [a, b], 0);
     }
@@ -410,18 +422,15 @@ impl Tensor {
         draw: impl Into<Draw>,
         device: &Device,
     ) -> Tensor {
-        let op = Random { kind: Kind::Uniform { low, span: high - low }, draw: draw.into(), shape: shape.into() };
-        match op.draw.clock().cloned() {
-            Some(clock) => apply(op, &[&clock]),
-            None => create(device, op),
-        }
+        Random { kind: Kind::Uniform { low, span: high - low }, draw: draw.into(), shape: shape.into() }.make(device)
     }
 
     /// Random numbers, normal with this mean and standard deviation (Box and Muller 1958), at most 5.8 deviations away. The
-    /// same for a key on every device, up to the precision of its sine and logarithm.
+    /// same for a key on every device, up to the precision of its sine and logarithm. In a step that is recorded the key is one
+    /// on a clock, from [`Rng::next_draw`].
     #[track_caller]
-    pub fn rand_normal(mean: f32, std: f32, shape: impl Into<Shape>, key: RandomKey, device: &Device) -> Tensor {
-        create(device, Random { kind: Kind::Normal { mean, std }, draw: key.into(), shape: shape.into() })
+    pub fn rand_normal(mean: f32, std: f32, shape: impl Into<Shape>, draw: impl Into<Draw>, device: &Device) -> Tensor {
+        Random { kind: Kind::Normal { mean, std }, draw: draw.into(), shape: shape.into() }.make(device)
     }
 
     /// Each element set to 0 with probability `rate`, and the others divided by `1 - rate` (Srivastava et al. 2014). The
