@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use common::{devices, random};
 use tilegrad::data::Digits;
 use tilegrad::nn::layers::{
-    Dense, Fill, Flatten, Flip, RandomBrightness, RandomContrast, RandomCrop, RandomFlip, RandomRotation,
-    RandomTranslation, RandomZoom,
+    Dense, Fill, Flatten, Flip, GaussianNoise, RandomBrightness, RandomContrast, RandomCrop, RandomFlip,
+    RandomRotation, RandomTranslation, RandomZoom,
 };
 use tilegrad::nn::{
     Activation, Adam, Context, FitOptions, Layer, Model, Precision, Sequential, SparseCategoricalCrossentropy, Verbose,
@@ -88,6 +88,19 @@ fn flips_are_exact_and_by_image() {
 }
 
 #[test]
+fn noise_is_normal() {
+    for device in devices() {
+        let noise = run(&GaussianNoise::new(0.5), &Tensor::full(3.0, [100, 1000], &device), true, 1).affine(1.0, -3.0);
+        let moment = |p: f32| noise.abs().powf(p).mean().item().unwrap();
+        assert!(noise.mean().item().unwrap().abs() < 0.01, "on {device}");
+        // Absolute moments of a normal with deviation 1/2: sqrt(2/pi) / 2, 1/4, 3/16.
+        assert!((moment(1.0) - 0.398_94).abs() < 5e-3, "{} on {device}", moment(1.0));
+        assert!((moment(2.0) - 0.25).abs() < 5e-3, "{} on {device}", moment(2.0));
+        assert!((moment(4.0) - 0.1875).abs() < 0.01, "{} on {device}", moment(4.0));
+    }
+}
+
+#[test]
 fn crops_come_from_everywhere() {
     for device in devices() {
         let x = picture(6, 5, &device).broadcast_to([256, 6, 5, 1]).contiguous();
@@ -110,6 +123,7 @@ fn all() -> Vec<Box<dyn Layer>> {
         Box::new(RandomContrast::new(0.5)),
         Box::new(RandomBrightness::new(0.3)),
         Box::new(RandomCrop::new(6, 7)),
+        Box::new(GaussianNoise::new(0.5)),
     ]
 }
 
@@ -148,6 +162,7 @@ fn recorded_steps_draw_as_eager_ones() {
                 .add(RandomContrast::new(0.2))
                 .add(RandomBrightness::new(0.1))
                 .add(RandomCrop::new(7, 7))
+                .add(GaussianNoise::new(0.05))
                 .add(Flatten::new())
                 .add(Dense::new(10).activation(Activation::Softmax))
                 .into();

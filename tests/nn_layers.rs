@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use common::{devices, random};
 use tilegrad::nn::layers::{
     Activation, Add, Average, AvgPool1d, AvgPool2d, BatchNorm, CaffePreprocessing, Concatenate, Conv1d, Conv2d,
-    Conv2dTranspose, Cropping2d, Dense, DepthwiseConv2d, Dropout, Embedding, Fill, Flatten, Flip, GlobalAvgPool1d,
-    GlobalAvgPool2d, GlobalMaxPool1d, GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, MaxPool1d, MaxPool2d,
-    Maximum, Minimum, Multiply, PRelu, Permute, RandomBrightness, RandomContrast, RandomCrop, RandomFlip,
-    RandomRotation, RandomTranslation, RandomZoom, Relu, Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d,
-    ZeroPadding2d,
+    Conv2dTranspose, Cropping2d, Dense, DepthwiseConv2d, Dropout, Elu, Embedding, Fill, Flatten, Flip, GaussianNoise,
+    GlobalAvgPool1d, GlobalAvgPool2d, GlobalMaxPool1d, GlobalMaxPool2d, GroupNorm, Interpolation, LayerNorm, LeakyRelu,
+    MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, Normalization, PRelu, Permute, RandomBrightness, RandomContrast,
+    RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Relu, Rescaling, Reshape, SeparableConv2d,
+    Softmax, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
 };
 use tilegrad::nn::{Initializer, Layer, Registry, Sequential};
 use tilegrad::{Device, Padding, RunningAverage, Shape, Tensor};
@@ -41,19 +41,23 @@ fn all() -> Vec<(Box<dyn Layer>, Vec<Shape>)> {
         (boxed(Dense::new(3).kernel_initializer(Initializer::HeNormal).name("head")), vec![Shape::from([1, 5])]),
         (boxed(DepthwiseConv2d::new(3).depth_multiplier(2).strides(2)), image()),
         (boxed(Dropout::new(0.25)), image()),
+        (boxed(Elu::new().alpha(0.5)), image()),
         (boxed(Embedding::new(10, 3)), vec![Shape::from([1, 7])]),
         (boxed(Flatten::new()), image()),
+        (boxed(GaussianNoise::new(0.5)), image()),
         (boxed(GlobalAvgPool1d::new()), sequence()),
         (boxed(GlobalAvgPool2d::new()), image()),
         (boxed(GlobalMaxPool1d::new()), sequence()),
         (boxed(GlobalMaxPool2d::new()), image()),
         (boxed(GroupNorm::new(2)), image()),
         (boxed(LayerNorm::new().epsilon(1e-6)), image()),
+        (boxed(LeakyRelu::new().negative_slope(0.125)), image()),
         (boxed(MaxPool1d::new(2)), sequence()),
         (boxed(MaxPool2d::new(2).padding(Padding::Same)), image()),
         (boxed(Maximum::new()), two()),
         (boxed(Minimum::new()), two()),
         (boxed(Multiply::new()), two()),
+        (boxed(Normalization::new([0.0, 0.5, 1.0, 1.5], [1.0, 2.0, 3.0, 4.0])), image()),
         (boxed(PRelu::new().shared_axes([1, 2])), image()),
         (boxed(Permute::new([3, 1, 2])), image()),
         (boxed(RandomBrightness::new([0.0, 0.25])), image()),
@@ -66,6 +70,9 @@ fn all() -> Vec<(Box<dyn Layer>, Vec<Shape>)> {
         (boxed(Relu::new().max_value(6.0)), image()),
         (boxed(Rescaling::new(2.0).offset(-1.0)), image()),
         (boxed(Reshape::new([16, -1])), image()),
+        (boxed(SeparableConv2d::new(5, 3).depth_multiplier(2).activation(Activation::Tanh)), image()),
+        (boxed(Softmax::new().axis(1)), image()),
+        (boxed(Softmax::new()), image()),
         (boxed(SpatialDropout2d::new(0.5)), image()),
         (boxed(Subtract::new()), two()),
         (boxed(UpSampling2d::new([2, 3]).interpolation(Interpolation::Bilinear)), image()),
@@ -99,6 +106,8 @@ fn configurations_that_make_no_layer() {
     assert!(text.contains("settings of the layer Flatten") && text.contains("`axis`"), "{text}");
     let text = error("Dropout", r#"{"rate": "much", "name": null}"#);
     assert!(text.contains("\"much\""), "{text}");
+    let text = error("Add", r#"{"how": "multiply", "name": null}"#);
+    assert!(text.contains("settings of the layer Add") && text.contains("those of Multiply"), "{text}");
     let text = error("Dense", r#"{"units": -1}"#);
     assert!(text.contains("-1"), "{text}");
     // What parses but can't work is refused with a shape, as when a user says it.
@@ -203,6 +212,69 @@ fn the_backends_agree_and_every_weight_learns() {
     }
 }
 
+fn near(got: &[f32], want: &[f32], what: &str) {
+    let fits = got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() <= 2e-6 * w.abs().max(1.0));
+    assert!(fits, "{what}: {got:?}, expected {want:?}");
+}
+
+#[test]
+fn numbers_of_keras() {
+    let numbers = |n: usize, f: &dyn Fn(usize) -> f32| (0..n).map(f).collect::<Vec<f32>>();
+    for device in devices() {
+        let x = Tensor::new(&[-2.5, -1.0, -0.25, 0.0, 0.5, 0.75, 3.0], [1, 7], &device);
+        for (activation, want) in [
+            (Activation::Celu(1.0), [-0.917915, -0.63212055, -0.2211992, 0.0, 0.5, 0.75, 3.0]),
+            (Activation::HardTanh, [-1.0, -1.0, -0.25, 0.0, 0.5, 0.75, 1.0]),
+            (Activation::HardShrink(0.5), [-2.5, -1.0, 0.0, 0.0, 0.0, 0.75, 3.0]),
+            (Activation::SoftShrink(0.5), [-2.0, -0.5, 0.0, 0.0, 0.0, 0.25, 2.5]),
+            (Activation::TanhShrink, [-1.5133857, -0.23840582, -0.00508134, 0.0, 0.03788283, 0.114851, 2.0049453]),
+        ] {
+            near(&run(activation, &x), &want, &format!("{activation:?} on {device}"));
+        }
+        near(&run(LeakyRelu::new(), &x), &[-0.75, -0.3, -0.075, 0.0, 0.5, 0.75, 3.0], "LeakyReLU");
+        let elu = run(Elu::new().alpha(0.5), &x);
+        near(&elu, &[-0.4589575, -0.31606027, -0.1105996, 0.0, 0.5, 0.75, 3.0], "ELU");
+        let x = Tensor::new(&[1.0, 2.0, 3.0, 5.0], [1, 2, 2], &device);
+        near(&run(Softmax::new(), &x), &[0.26894143, 0.7310586, 0.11920291, 0.8807971], "Softmax");
+        let columns = run(Softmax::new().axis(1), &x);
+        near(&columns, &[0.11920291, 0.04742587, 0.88079703, 0.95257413], "Softmax along the columns");
+
+        let examples = Tensor::new(&[1.0, 1000.0, 2.0, 1004.0, 6.0, 1005.0], [3, 2], &device);
+        let x = Tensor::new(&[1.0, 1000.0, 0.0, 1010.0], [2, 2], &device);
+        let normal = run(Normalization::adapt(&examples).unwrap(), &x);
+        near(&normal, &[-0.9258201, -1.3887302, -1.3887302, 3.2403704], "Normalization");
+
+        let x = Tensor::new(&numbers(40, &|i| ((i % 7) as f32 - 3.0) / 4.0), [1, 4, 5, 2], &device);
+        let separable = SeparableConv2d::new(3, [2, 3]).strides(2).padding(Padding::Same).depth_multiplier(2);
+        let separable = separable
+            .activation(Activation::Tanh)
+            .depthwise_initializer(Initializer::Values(numbers(24, &|i| ((i * 5 % 11) as f32 - 5.0) / 8.0)))
+            .pointwise_initializer(Initializer::Values(numbers(12, &|i| ((i * 3 % 7) as f32 - 3.0) / 8.0)))
+            .bias_initializer(Initializer::Values(vec![0.125, -0.25, 0.5]));
+        let want = [
+            0.3238457,
+            0.09347629,
+            0.20786364,
+            0.10894092,
+            -0.45903957,
+            0.77596813,
+            0.40832025,
+            0.00781234,
+            0.2631886,
+            0.13970529,
+            -0.07019684,
+            0.5913162,
+            -0.2003767,
+            -0.30270973,
+            0.49227798,
+            0.41157007,
+            -0.35152918,
+            0.2740616,
+        ];
+        near(&run(separable, &x), &want, &format!("SeparableConv2D on {device}"));
+    }
+}
+
 #[test]
 fn spatial_dropout_drops_whole_channels() {
     for device in devices() {
@@ -248,6 +320,21 @@ fn inputs_that_layers_refuse() {
         (Box::new(UpSampling2d::new(0)), &[1, 8, 8, 1], "size in height is 0"),
         (Box::new(PRelu::new().shared_axes([4])), &[1, 8, 8, 1], "shared axis 4"),
         (Box::new(Relu::new().max_value(f32::NAN)), &[1, 8], "max_value"),
+        (Box::new(BatchNorm::new().epsilon(f32::NAN)), &[1, 2], "epsilon: expected at least 0, got NaN"),
+        (Box::new(SeparableConv2d::new(0, 3)), &[1, 8, 8, 1], "filters is 0"),
+        (Box::new(SeparableConv2d::new(4, 9)), &[1, 8, 8, 1], "does not fit"),
+        (
+            Box::new(SeparableConv2d::new(4, 3).depth_multiplier(usize::MAX)),
+            &[1, 8, 8, 2],
+            "more elements than memory could hold",
+        ),
+        (Box::new(Normalization::new([0.0], [1.0, 2.0])), &[1, 2], "1 means and 2 variances"),
+        (Box::new(Normalization::new([0.0], [-1.0])), &[1, 1], "variance: expected at least 0, got -1"),
+        (Box::new(GaussianNoise::new(-1.0)), &[1, 8], "stddev"),
+        (Box::new(Softmax::new().axis(3)), &[1, 8], "axis"),
+        (Box::new(Softmax::new().axis(0)), &[1, 8], "batch axis"),
+        (Box::new(LeakyRelu::new().negative_slope(f32::INFINITY)), &[1, 8], "negative_slope"),
+        (Box::new(Elu::new().alpha(f32::NAN)), &[1, 8], "alpha"),
         (Box::new(SpatialDropout2d::new(1.5)), &[1, 8, 8, 1], "below 1, got 1.5"),
     ] {
         let text = error(layer, input);

@@ -65,10 +65,11 @@ pub mod prelude {
     pub use tilegrad_data::{Dataset, Digits, FashionMnist, Mnist};
     pub use tilegrad_nn::layers::{
         Add, Average, AvgPool1d, AvgPool2d, BatchNorm, Concatenate, Conv1d, Conv2d, Conv2dTranspose, Cropping2d, Dense,
-        DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool1d, GlobalAvgPool2d, GlobalMaxPool1d,
-        GlobalMaxPool2d, GroupNorm, LayerNorm, MaxPool1d, MaxPool2d, Maximum, Minimum, Multiply, PRelu, Permute,
-        RandomBrightness, RandomContrast, RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Relu,
-        Rescaling, Reshape, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
+        DepthwiseConv2d, Dropout, Elu, Embedding, Flatten, GaussianNoise, GlobalAvgPool1d, GlobalAvgPool2d,
+        GlobalMaxPool1d, GlobalMaxPool2d, GroupNorm, LayerNorm, LeakyRelu, MaxPool1d, MaxPool2d, Maximum, Minimum,
+        Multiply, Normalization, PRelu, Permute, RandomBrightness, RandomContrast, RandomCrop, RandomFlip,
+        RandomRotation, RandomTranslation, RandomZoom, Relu, Rescaling, Reshape, SeparableConv2d, Softmax,
+        SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
     };
     pub use tilegrad_nn::{
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,

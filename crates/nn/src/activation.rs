@@ -60,6 +60,16 @@ pub enum Activation {
     LogSoftmax,
     /// `e^x`.
     Exponential,
+    /// `x`, or `alpha * (e^(x / alpha) - 1)` below zero. Keras's alpha is 1.
+    Celu(f32),
+    /// `min(max(x, -1), 1)`.
+    HardTanh,
+    /// `x`, or 0 from `-threshold` to `threshold`. Keras's threshold is 0.5.
+    HardShrink(f32),
+    /// `x` brought nearer to 0 by `threshold`, and 0 where that is farther. Keras's threshold is 0.5.
+    SoftShrink(f32),
+    /// `x - tanh(x)`.
+    TanhShrink,
 }
 
 impl Activation {
@@ -86,6 +96,11 @@ impl Activation {
             Activation::LogSigmoid => x.logsigmoid(),
             Activation::LogSoftmax => x.log_softmax(-1),
             Activation::Exponential => x.exp(),
+            Activation::Celu(alpha) => x.celu(alpha),
+            Activation::HardTanh => x.clip(-1.0, 1.0),
+            Activation::HardShrink(threshold) => x.shrink(0.0, threshold),
+            Activation::SoftShrink(threshold) => x.shrink(threshold, threshold),
+            Activation::TanhShrink => x.sub(&x.tanh()),
         }
     }
 

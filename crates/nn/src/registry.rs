@@ -69,19 +69,23 @@ impl Default for Registry {
             .with::<Dense>("Dense")
             .with::<DepthwiseConv2d>("DepthwiseConv2D")
             .with::<Dropout>("Dropout")
+            .with::<Elu>("ELU")
             .with::<Embedding>("Embedding")
             .with::<Flatten>("Flatten")
+            .with::<GaussianNoise>("GaussianNoise")
             .with::<GlobalAvgPool1d>("GlobalAveragePooling1D")
             .with::<GlobalAvgPool2d>("GlobalAveragePooling2D")
             .with::<GlobalMaxPool1d>("GlobalMaxPooling1D")
             .with::<GlobalMaxPool2d>("GlobalMaxPooling2D")
             .with::<GroupNorm>("GroupNormalization")
             .with::<LayerNorm>("LayerNormalization")
+            .with::<LeakyRelu>("LeakyReLU")
             .with::<MaxPool1d>("MaxPooling1D")
             .with::<MaxPool2d>("MaxPooling2D")
             .with::<Merge>("Maximum")
             .with::<Merge>("Minimum")
             .with::<Merge>("Multiply")
+            .with::<Normalization>("Normalization")
             .with::<PRelu>("PReLU")
             .with::<Permute>("Permute")
             .with::<RandomBrightness>("RandomBrightness")
@@ -94,6 +98,8 @@ impl Default for Registry {
             .with::<Relu>("ReLU")
             .with::<Rescaling>("Rescaling")
             .with::<Reshape>("Reshape")
+            .with::<SeparableConv2d>("SeparableConv2D")
+            .with::<Softmax>("Softmax")
             .with::<SpatialDropout2d>("SpatialDropout2D")
             .with::<Merge>("Subtract")
             .with::<UpSampling2d>("UpSampling2D")
@@ -146,7 +152,13 @@ impl Registry {
     /// # Errors
     /// When the type is not known, with a list of those that are; and when the settings are none of it.
     pub fn layer(&self, kind: &str, config: Value) -> Result<Box<dyn Layer>> {
-        make(&self.layers, "layer", kind, config)
+        let layer = make(&self.layers, "layer", kind, config)?;
+        // Some types are several kinds of layer: settings decide, and have to say the same.
+        if layer.kind() == kind {
+            return Ok(layer);
+        }
+        let what = format!("settings of the layer {kind}");
+        Err(Error::invalid(what, "those of its type", format!("those of {}", layer.kind())))
     }
 
     /// An optimizer of this name with these settings.

@@ -212,3 +212,200 @@ impl Layer for PRelu {
         x.prelu(&built(&self.alpha))
     }
 }
+
+/// `(..) -> (..)`: `x`, or `negative_slope * x` below zero. Keras's `LeakyReLU`, with its slope of 0.3. Maas et al. 2013.
+///
+/// ```
+/// use tilegrad_nn::{Layer, layers::LeakyRelu};
+/// assert_eq!(LeakyRelu::new().negative_slope(0.1).kind(), "LeakyReLU");
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeakyRelu {
+    negative_slope: f32,
+    name: Option<String>,
+}
+
+impl Default for LeakyRelu {
+    fn default() -> LeakyRelu {
+        LeakyRelu { negative_slope: 0.3, name: None }
+    }
+}
+
+impl LeakyRelu {
+    /// With a slope of 0.3 below zero.
+    pub fn new() -> LeakyRelu {
+        LeakyRelu::default()
+    }
+
+    /// What negative numbers are multiplied by.
+    pub fn negative_slope(mut self, slope: f32) -> LeakyRelu {
+        self.negative_slope = slope;
+        self
+    }
+
+    /// The layer's name in summaries, errors and checkpoints.
+    pub fn name(mut self, name: impl Into<String>) -> LeakyRelu {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl Layer for LeakyRelu {
+    fn kind(&self) -> &str {
+        "LeakyReLU"
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        if self.negative_slope.is_finite() {
+            return Ok(*input);
+        }
+        Err(ShapeError::new(format!("negative_slope: expected a finite number, got {}", self.negative_slope)))
+    }
+
+    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+        x.leaky_relu(self.negative_slope)
+    }
+}
+
+/// `(..) -> (..)`: `x`, or `alpha * (e^x - 1)` below zero. Keras's `ELU`, with its alpha of 1. Clevert et al. 2015.
+///
+/// ```
+/// use tilegrad_nn::{Layer, layers::Elu};
+/// assert_eq!(Elu::new().alpha(0.5).kind(), "ELU");
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elu {
+    alpha: f32,
+    name: Option<String>,
+}
+
+impl Default for Elu {
+    fn default() -> Elu {
+        Elu { alpha: 1.0, name: None }
+    }
+}
+
+impl Elu {
+    /// With an alpha of 1.
+    pub fn new() -> Elu {
+        Elu::default()
+    }
+
+    /// What outputs stay above, without its sign.
+    pub fn alpha(mut self, alpha: f32) -> Elu {
+        self.alpha = alpha;
+        self
+    }
+
+    /// The layer's name in summaries, errors and checkpoints.
+    pub fn name(mut self, name: impl Into<String>) -> Elu {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl Layer for Elu {
+    fn kind(&self) -> &str {
+        "ELU"
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        if self.alpha.is_finite() {
+            return Ok(*input);
+        }
+        Err(ShapeError::new(format!("alpha: expected a finite number, got {}", self.alpha)))
+    }
+
+    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+        x.elu(self.alpha)
+    }
+}
+
+/// `(..) -> (..)`: `e^x` over its sum along an axis. Keras's `Softmax`: along the last axis, if nothing else is said.
+///
+/// ```
+/// use tilegrad_nn::{Sequential, layers::{Dense, Softmax}};
+/// let model = Sequential::new([4]).add(Dense::new(10)).add(Softmax::new());
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Softmax {
+    axis: isize,
+    name: Option<String>,
+}
+
+impl Default for Softmax {
+    fn default() -> Softmax {
+        Softmax { axis: -1, name: None }
+    }
+}
+
+impl Softmax {
+    /// Along the last axis.
+    pub fn new() -> Softmax {
+        Softmax::default()
+    }
+
+    /// The axis whose numbers add up to 1: counted with the batch axis, which is 0, or from the end if negative.
+    pub fn axis(mut self, axis: isize) -> Softmax {
+        self.axis = axis;
+        self
+    }
+
+    /// The layer's name in summaries, errors and checkpoints.
+    pub fn name(mut self, name: impl Into<String>) -> Softmax {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl Layer for Softmax {
+    fn kind(&self) -> &str {
+        "Softmax"
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn config(&self) -> Value {
+        config::of(self)
+    }
+
+    fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        match input.axis(self.axis)? {
+            0 => Err(ShapeError::new("no softmax along the batch axis: examples don't see each other")),
+            _ => Ok(*input),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, _: &mut Context<'_>) -> Tensor {
+        x.softmax(self.axis)
+    }
+
+    fn head(&self) -> Option<Activation> {
+        (self.axis == -1).then_some(Activation::Softmax)
+    }
+
+    fn forward_headless(&self, x: &Tensor, ctx: &mut Context<'_>) -> Tensor {
+        if self.head().is_some() { x.clone() } else { self.forward(x, ctx) }
+    }
+}

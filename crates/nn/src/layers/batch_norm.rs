@@ -96,6 +96,9 @@ impl Layer for BatchNorm {
     }
 
     fn output_shape(&self, input: &Shape) -> Result<Shape, ShapeError> {
+        if self.epsilon < 0.0 || self.epsilon.is_nan() {
+            return Err(ShapeError::new(format!("epsilon: expected at least 0, got {}", self.epsilon)));
+        }
         if input.rank() >= 2 {
             return Ok(*input);
         }

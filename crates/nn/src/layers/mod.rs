@@ -14,18 +14,21 @@ mod depthwise_conv2d;
 mod dropout;
 mod embedding;
 mod flatten;
+mod gaussian_noise;
 mod global_pool2d;
 mod group_norm;
 mod layer_norm;
 mod merge;
+mod normalization;
 mod pool1d;
 mod pool2d;
 mod rescaling;
 mod reshape;
+mod separable_conv2d;
 mod spatial_dropout2d;
 mod up_sampling2d;
 
-pub use activations::{NamedActivation, PRelu, Relu};
+pub use activations::{Elu, LeakyRelu, NamedActivation, PRelu, Relu, Softmax};
 pub use augment::{
     Factor, Fill, Flip, RandomBrightness, RandomContrast, RandomCrop, RandomFlip, RandomRotation, RandomTranslation,
     RandomZoom,
@@ -42,14 +45,17 @@ pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::Flatten;
+pub use gaussian_noise::GaussianNoise;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
 pub use group_norm::GroupNorm;
 pub use layer_norm::LayerNorm;
 pub use merge::{Add, Average, Maximum, Merge, Minimum, Multiply, Subtract};
+pub use normalization::Normalization;
 pub use pool1d::{AvgPool1d, GlobalAvgPool1d, GlobalMaxPool1d, MaxPool1d};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use rescaling::Rescaling;
 pub use reshape::{Permute, Reshape};
+pub use separable_conv2d::SeparableConv2d;
 pub use spatial_dropout2d::SpatialDropout2d;
 pub use up_sampling2d::{Interpolation, UpSampling2d};
 
