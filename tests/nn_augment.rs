@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{devices, random};
 use tilegrad::data::Digits;
 use tilegrad::nn::layers::{
-    Dense, Fill, Flatten, Flip, GaussianNoise, RandomBrightness, RandomContrast, RandomCrop, RandomFlip,
+    Dense, Fill, Flatten, Flip, GaussianNoise, Interpolation, RandomBrightness, RandomContrast, RandomCrop, RandomFlip,
     RandomRotation, RandomTranslation, RandomZoom,
 };
 use tilegrad::nn::{
@@ -32,7 +32,10 @@ fn picture(height: usize, width: usize, device: &Device) -> Tensor {
 
 fn near(got: &Tensor, want: &[f32], what: &str) {
     let got = values(got);
-    assert!(got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-3), "{what}: {got:?}");
+    assert!(
+        got.len() == want.len() && got.iter().zip(want).all(|(g, w)| (g - w).abs() < 5e-5),
+        "{what}: {got:?}, expected {want:?}"
+    );
 }
 
 #[test]
@@ -61,6 +64,40 @@ fn fixed_amounts_do_what_they_say() {
         near(&run(&RandomBrightness::new([0.3, 0.3]), &x, true, 1), &[0.5, 0.7, 0.9, 1.0], "brighter");
         near(&run(&RandomContrast::new([1.0, 1.0]), &x, true, 1), &[0.0, 0.3, 0.7, 1.0], "twice the contrast");
         near(&run(&RandomContrast::new([-1.0, -1.0]), &x, true, 1), &[0.5; 4], "no contrast");
+    }
+}
+
+#[test]
+fn pictures_of_keras() {
+    let pixels: Vec<f32> = (0..20).map(|i| (7 * i % 13) as f32 / 13.0).collect();
+    for device in devices() {
+        let x = Tensor::new(&pixels, [1, 5, 4, 1], &device);
+        let mut lines = 0;
+        for line in include_str!("data/augment-keras.txt").lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let fill = match words[1] {
+                "constant" => Fill::Constant(0.5),
+                "nearest" => Fill::Nearest,
+                "reflect" => Fill::Reflect,
+                _ => Fill::Wrap,
+            };
+            let interpolation = if words[2] == "nearest" { Interpolation::Nearest } else { Interpolation::Bilinear };
+            let layer: Box<dyn Layer> = match words[0] {
+                "RandomRotation" => Box::new(RandomRotation::new([0.1, 0.1]).fill(fill).interpolation(interpolation)),
+                "RandomZoom" => {
+                    let zoom = RandomZoom::new([0.3, 0.3]).width_factor([-0.2, -0.2]);
+                    Box::new(zoom.fill(fill).interpolation(interpolation))
+                }
+                _ => {
+                    let shift = RandomTranslation::new([0.33, 0.33], [-0.3, -0.3]);
+                    Box::new(shift.fill(fill).interpolation(interpolation))
+                }
+            };
+            let want: Vec<f32> = words[3..].iter().map(|number| number.parse().unwrap()).collect();
+            near(&run(&*layer, &x, true, 1), &want, &format!("{} on {device}", words[..3].join(" ")));
+            lines += 1;
+        }
+        assert_eq!(lines, 24);
     }
 }
 
