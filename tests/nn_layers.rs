@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{devices, random};
+use serde_json::{Value, json};
 use tilegrad::nn::layers::{
     Activation, Add, Average, AvgPool1d, AvgPool2d, BatchNorm, CaffePreprocessing, Concatenate, Conv1d, Conv2d,
     Conv2dTranspose, Cropping2d, Dense, DepthwiseConv2d, Dropout, Elu, Embedding, Fill, Flatten, Flip, GaussianNoise,
@@ -13,7 +14,7 @@ use tilegrad::nn::layers::{
     RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Relu, Rescaling, Reshape, SeparableConv2d,
     Softmax, SpatialDropout2d, Subtract, UpSampling2d, ZeroPadding2d,
 };
-use tilegrad::nn::{Initializer, Layer, Registry, Sequential};
+use tilegrad::nn::{BuildContext, Initializer, Layer, Registry, Sequential};
 use tilegrad::{Device, Padding, RunningAverage, Shape, Tensor};
 
 /// Each type of layer, with settings that are not the defaults.
@@ -109,11 +110,69 @@ fn configurations_that_make_no_layer() {
     let text = error("Add", r#"{"how": "multiply", "name": null}"#);
     assert!(text.contains("settings of the layer Add") && text.contains("those of Multiply"), "{text}");
     let text = error("Dense", r#"{"units": -1}"#);
-    assert!(text.contains("-1"), "{text}");
+    assert!(
+        text.contains("settings of the layer Dense") && text.contains("units: invalid value: integer `-1`"),
+        "{text}"
+    );
+    let text = error("ZeroPadding2D", r#"{"padding": [[0, 1], [2, 0.5]], "name": null}"#);
+    assert!(text.contains("padding[1][1]: invalid type: floating point `0.5`"), "{text}");
     // What parses but can't work is refused with a shape, as when a user says it.
     let layer = registry
         .layer("MaxPooling2D", r#"{"pool_size":[0,0],"strides":[0,0],"padding":"valid","name":null}"#.parse().unwrap());
     assert!(layer.unwrap().output_shape(&Shape::from([1, 8, 8, 1])).is_err());
+}
+
+/// Each configuration that differs from this one in a single number, which becomes `number`.
+fn with_number(config: &Value, number: &Value) -> Vec<Value> {
+    match config {
+        Value::Number(_) => vec![number.clone()],
+        Value::Array(items) => (0..items.len())
+            .flat_map(|i| {
+                with_number(&items[i], number).into_iter().map(move |changed| {
+                    let mut items = items.clone();
+                    items[i] = changed;
+                    Value::Array(items)
+                })
+            })
+            .collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, field)| {
+                with_number(field, number).into_iter().map(move |changed| {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), changed);
+                    Value::Object(fields)
+                })
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn hostile_numbers_are_errors_or_layers() {
+    let registry = Registry::default();
+    let numbers =
+        [json!(0), json!(-1), json!(-1e30), json!(1e30), json!(1u64 << 31), json!(1u64 << 33), json!(u64::MAX)];
+    let (mut layers, mut errors) = (0, 0);
+    for (layer, inputs) in all() {
+        for config in numbers.iter().flat_map(|number| with_number(&layer.config(), number)) {
+            // What is no error has a shape and a number of operations, and panics over neither.
+            let built =
+                registry.layer(layer.kind(), config.clone()).map_err(|e| e.to_string()).and_then(|mut layer| {
+                    let output = layer.build_merge(&inputs, &mut BuildContext::new("x")).map_err(|e| e.to_string())?;
+                    Ok((layer.flops(&inputs, &output), output))
+                });
+            match built {
+                Ok((_, output)) => {
+                    layers += 1;
+                    assert!(output.len() > 0, "{} of {config} gives nothing: {output}", layer.kind());
+                }
+                Err(_) => errors += 1,
+            }
+        }
+    }
+    assert!(layers > 100 && errors > 300, "{layers} layers, {errors} errors");
 }
 
 /// The output of one layer with all its weights at 1, or what `initializer` says.
@@ -321,6 +380,7 @@ fn inputs_that_layers_refuse() {
         (Box::new(PRelu::new().shared_axes([4])), &[1, 8, 8, 1], "shared axis 4"),
         (Box::new(Relu::new().max_value(f32::NAN)), &[1, 8], "max_value"),
         (Box::new(BatchNorm::new().epsilon(f32::NAN)), &[1, 2], "epsilon: expected at least 0, got NaN"),
+        (Box::new(BatchNorm::new().momentum(1.5)), &[1, 2], "momentum: expected a number from 0 to 1, got 1.5"),
         (Box::new(SeparableConv2d::new(0, 3)), &[1, 8, 8, 1], "filters is 0"),
         (Box::new(SeparableConv2d::new(4, 9)), &[1, 8, 8, 1], "does not fit"),
         (

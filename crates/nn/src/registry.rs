@@ -13,7 +13,7 @@ use crate::losses::*;
 use crate::optimizers::*;
 
 /// Makes something of its settings.
-type Make<T> = fn(Value) -> Result<Box<T>, serde_json::Error>;
+type Make<T> = fn(Value) -> Result<Box<T>, serde_path_to_error::Error<serde_json::Error>>;
 
 /// What a type goes by in files, and how it is made.
 type Table<T> = BTreeMap<String, Make<T>>;
@@ -126,19 +126,20 @@ impl Default for Registry {
 impl Registry {
     /// Adds a type of layer under the name that its [`Layer::kind`] gives.
     pub fn with<L: Layer + DeserializeOwned + 'static>(mut self, kind: &str) -> Registry {
-        self.layers.insert(kind.to_string(), |config| Ok(Box::new(serde_json::from_value::<L>(config)?)));
+        self.layers.insert(kind.to_string(), |config| Ok(Box::new(serde_path_to_error::deserialize::<_, L>(config)?)));
         self
     }
 
     /// Adds a type of optimizer under the name that its [`Optimizer::name`] gives.
     pub fn with_optimizer<O: Optimizer + DeserializeOwned + 'static>(mut self, name: &str) -> Registry {
-        self.optimizers.insert(name.to_string(), |config| Ok(Box::new(serde_json::from_value::<O>(config)?)));
+        self.optimizers
+            .insert(name.to_string(), |config| Ok(Box::new(serde_path_to_error::deserialize::<_, O>(config)?)));
         self
     }
 
     /// Adds a type of loss under the name that its [`Loss::name`] gives.
     pub fn with_loss<L: Loss + DeserializeOwned + 'static>(mut self, name: &str) -> Registry {
-        self.losses.insert(name.to_string(), |config| Ok(Box::new(serde_json::from_value::<L>(config)?)));
+        self.losses.insert(name.to_string(), |config| Ok(Box::new(serde_path_to_error::deserialize::<_, L>(config)?)));
         self
     }
 

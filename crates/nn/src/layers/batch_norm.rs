@@ -99,6 +99,10 @@ impl Layer for BatchNorm {
         if self.epsilon < 0.0 || self.epsilon.is_nan() {
             return Err(ShapeError::new(format!("epsilon: expected at least 0, got {}", self.epsilon)));
         }
+        let (RunningAverage::Keras { momentum } | RunningAverage::PyTorch { momentum }) = self.average;
+        if !(0.0..=1.0).contains(&momentum) {
+            return Err(ShapeError::new(format!("momentum: expected a number from 0 to 1, got {momentum}")));
+        }
         if input.rank() >= 2 {
             return Ok(*input);
         }
