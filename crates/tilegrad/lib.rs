@@ -56,6 +56,8 @@
 pub use tilegrad_core::*;
 pub use tilegrad_data as data;
 pub use tilegrad_nn as nn;
+#[cfg(feature = "plot")]
+pub use tilegrad_plot as plot;
 
 /// What most programs use: `use tilegrad::prelude::*`.
 pub mod prelude {

@@ -7,8 +7,9 @@ use std::time::Instant;
 use clap::Parser;
 use serde::Serialize;
 use tilegrad::data::{Dataset, TrainTest};
-use tilegrad::nn::{Evaluation, History, Model};
+use tilegrad::nn::{ConfusionMatrix, Evaluation, History, Model};
 use tilegrad::{Device, Error, Result};
+use tilegrad_plot as plot;
 
 /// Options of a training run.
 #[derive(Parser, Debug)]
@@ -37,6 +38,9 @@ pub struct Args {
     /// Writes device, speed and accuracies here, as one JSON object
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Folder for pictures of the run: curves, confusion matrix, predictions, the model, and a page with all of it
+    #[arg(long, value_name = "DIR")]
+    pub plots: Option<PathBuf>,
     /// Draws the first 64 training images here (PNG)
     #[arg(long, value_name = "FILE")]
     pub preview: Option<PathBuf>,
@@ -74,6 +78,29 @@ impl Args {
             println!("the first images are in {}", path.display());
         }
         Ok((train, test))
+    }
+
+    /// Draws what a run gave, if that is asked for.
+    pub fn draw(&self, model: &Model, history: &History, test: &Dataset, result: &Evaluation) -> Result<()> {
+        let Some(folder) = &self.plots else { return Ok(()) };
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+        let probabilities = model.predict(test)?;
+        let classes = test.classes().len();
+        let mut counts = vec![0; classes * classes];
+        for (&truth, predicted) in test.labels().iter().zip(probabilities.argmax(-1).to_vec::<u32>()?) {
+            counts[truth as usize * classes + predicted as usize] += 1;
+        }
+        let confusion = plot::confusion_matrix(&ConfusionMatrix::new(classes, counts), test.classes())?;
+        let predictions = plot::predictions(test, &probabilities, 4, 8)?;
+        plot::learning_curves(history)?.save(folder.join("curves.png"))?;
+        plot::plot_model(model)?.save(folder.join("model.png"))?;
+        confusion.save(folder.join("confusion.png"))?;
+        predictions.save(folder.join("predictions.png"))?;
+        let report = plot::Report::new(model, history)?.title(test.name()).evaluation("the test set", result);
+        let report = report.picture("Confusion matrix", confusion).picture("Predictions", predictions);
+        report.save(folder.join("report.html"))?;
+        println!("pictures and report.html are in {}", folder.display());
+        Ok(())
     }
 
     /// Prints and writes what a run gave. `started` is when the process did, `fitted` when `fit` was called.

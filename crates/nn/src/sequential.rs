@@ -77,7 +77,7 @@ impl Sequential {
 
     /// Appends a layer, for models that are put together in a loop. A model that was built has to be built again.
     pub fn push(&mut self, layer: impl Layer + 'static) {
-        let output = layer.call(&self.0.output());
+        let output = layer.call(self.0.output());
         self.end_in(&output);
     }
 
@@ -93,7 +93,7 @@ impl Sequential {
     /// assert_eq!(model.layers()[0].name(), "base.conv2d");
     /// ```
     pub fn add_model(mut self, model: &Model) -> Sequential {
-        let output = model.call(&self.0.output());
+        let output = model.call(self.0.output());
         self.end_in(&output);
         self
     }
