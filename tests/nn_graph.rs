@@ -102,11 +102,11 @@ fn branches_meet_again() {
             (Minimum::new(), [-6.0, -2.0]),
         ] {
             let what = format!("{} on {device}", merge.kind());
-            let mut model = Model::new(&inputs, &merge.call([&a, &b]));
+            let mut model = Model::new(&inputs, merge.call([&a, &b]));
             model.build(&device, 0).unwrap();
             assert_eq!(values(&model.forward(&x).unwrap()), want, "{what}");
         }
-        let mut joined = Model::new(&inputs, &Concatenate::new().call([&a, &b, &inputs]));
+        let mut joined = Model::new(&inputs, Concatenate::new().call([&a, &b, &inputs]));
         joined.build(&device, 0).unwrap();
         assert_eq!(values(&joined.forward(&x).unwrap()), [1.0, -2.0, -6.0, 3.0, 1.0, -2.0]);
         assert_eq!(joined.output_shape(), Some(Shape::from([6])));
@@ -144,7 +144,7 @@ fn a_shared_layer_has_one_set_of_weights() {
         let (left, right) = (Input::named("left", [3]), Input::named("right", [3]));
         let encode = Dense::new(2).name("encode").shared();
         let (a, b) = (encode.call(&left), encode.call(&right));
-        let mut model = Model::new([&left, &right], &Subtract::new().call([&a, &b]));
+        let mut model = Model::new([&left, &right], Subtract::new().call([&a, &b]));
         model.build(&device, 1).unwrap();
         assert_eq!((model.count_params(), model.layers().len()), (8, 2));
         let x = random([4, 3], 1, -1.0, 1.0).to(&device).unwrap();
@@ -178,7 +178,7 @@ fn several_outputs() {
     assert_eq!((outputs[0].shape()[..].to_vec(), outputs[1].shape()[..].to_vec()), (vec![6, 3], vec![6, 1]));
     assert_eq!(values(&outputs[1]), values(&model.forward_to("size", &x).unwrap()));
     // Each of them alone, from the same weights.
-    let size = Model::new(&model.input(), &model.outputs()[1]);
+    let size = Model::new(model.input(), &model.outputs()[1]);
     assert_eq!(values(&size.forward(&x).unwrap()), values(&outputs[1]));
 }
 
@@ -270,7 +270,7 @@ fn names_within_models() {
     let inputs = Input::new([8, 8, 1]);
     let x = base.call(&inputs);
     let again = Sequential::new([72]).named("base").add(Dense::new(4));
-    let outputs = Dense::new(2).call(&again.call(&x));
+    let outputs = Dense::new(2).call(again.call(&x));
     let mut model = Model::new(&inputs, &outputs);
     model.build(&Device::cpu(), 1).unwrap();
     let names: Vec<String> = model.named_weights().map(|(name, _)| name).collect();
@@ -281,7 +281,7 @@ fn names_within_models() {
     let inputs = Input::new([4]);
     let (a, b) = (Dense::new(3).call(&inputs), Dense::new(3).call(&inputs));
     let a = Dense::new(3).call(&a);
-    let model = Model::new(&inputs, &Add::new().call([&b, &a]));
+    let model = Model::new(&inputs, Add::new().call([&b, &a]));
     let names: Vec<&str> = model.layers().iter().map(|l| l.name()).collect();
     assert_eq!(names, ["dense", "dense_1", "dense_2", "add"]);
 }
@@ -341,14 +341,14 @@ fn graphs_that_do_not_fit_say_where() {
     let error = |mut model: Model| model.build(&Device::cpu(), 0).unwrap_err().to_string();
     let inputs = Input::new([8, 8, 1]);
     let (a, b) = (Conv2d::new(4, 3).call(&inputs), Conv2d::new(4, 5).name("wide").call(&inputs));
-    let text = error(Model::new(&inputs, &Add::new().call([&a, &b])));
+    let text = error(Model::new(&inputs, Add::new().call([&a, &b])));
     assert!(text.starts_with("layer 2 (add): inputs differ in shape"), "{text}");
     assert!(text.contains("from conv2d: [1, 6, 6, 4]") && text.contains("from wide: [1, 4, 4, 4]"), "{text}");
-    let text = error(Model::new(&inputs, &Concatenate::new().call([&a, &b])));
+    let text = error(Model::new(&inputs, Concatenate::new().call([&a, &b])));
     assert!(text.contains("(concatenate): inputs differ elsewhere than in axis 3"), "{text}");
-    let text = error(Model::new(&inputs, &Add::new().call(&a)));
+    let text = error(Model::new(&inputs, Add::new().call(&a)));
     assert!(text.contains("takes at least two inputs, got 1"), "{text}");
-    let text = error(Model::new(&inputs, &Flatten::new().call([&a, &b])));
+    let text = error(Model::new(&inputs, Flatten::new().call([&a, &b])));
     assert!(text.contains("(flatten): takes one input, got 2"), "{text}");
 
     let other = Input::named("other", [4]);
@@ -357,23 +357,23 @@ fn graphs_that_do_not_fit_say_where() {
     assert!(text.contains("inputs of the model: expected all that the outputs depend on"), "{text}");
     assert!(text.contains("other"), "{text}");
     let named = || Dense::new(4).name("twice");
-    let text = error(Model::new(&other, &named().call(&named().call(&other))));
+    let text = error(Model::new(&other, named().call(named().call(&other))));
     assert_eq!(text, "layer names: expected each once, got \"twice\" twice");
 
     // A layer that has weights for another input.
     let mut first = Sequential::new([6]).named("first").add(Dense::new(2));
     first.build(&Device::cpu(), 0).unwrap();
-    let text = error(Model::new(&other, &first.call(&other)));
+    let text = error(Model::new(&other, first.call(&other)));
     assert!(text.contains("(first.dense): the layer has its weights already"), "{text}");
     assert!(text.contains("has: [6, 2]") && text.contains("input takes: [4, 2]"), "{text}");
     let x = Tensor::ones([1, 6], &Device::cpu());
     assert!(first.forward(&x).is_ok(), "the first model is as it was");
 
-    let mut two = Model::new([&inputs, &other], &Concatenate::new().call([&Flatten::new().call(&inputs), &other]));
+    let mut two = Model::new([&inputs, &other], Concatenate::new().call([&Flatten::new().call(&inputs), &other]));
     two.build(&Device::cpu(), 0).unwrap();
     let text = two.forward(&x).unwrap_err().to_string();
     assert_eq!(text, "inputs: expected 2, as the model has, got 1");
-    let error = Model::new(&inputs, &Flatten::new().call(&inputs)).forward(&x).unwrap_err();
+    let error = Model::new(&inputs, Flatten::new().call(&inputs)).forward(&x).unwrap_err();
     assert!(matches!(error, Error::NotReady(_)), "{error}");
 }
 

@@ -184,13 +184,13 @@ fn a_graph_has_a_box_for_each_layer() {
     let a = Conv2d::new(4, 3).padding(Padding::Same).call(&inputs);
     let b = Conv2d::new(4, 1).call(&inputs);
     let x = Add::new().call([&a, &b]);
-    let outputs = Dense::new(2).call(&GlobalAvgPool2d::new().call(&x));
+    let outputs = Dense::new(2).call(GlobalAvgPool2d::new().call(&x));
     let picture = plot_model(&Model::new(&inputs, &outputs)).unwrap();
     keep("model_branches", &picture);
     // Two boxes side by side, five levels.
     assert_eq!(picture.size(), [40 + 2 * 390 - 30, 60 + 5 * 90]);
     assert_eq!(picture.pixel(30, 160), [219, 234, 250], "a convolution on the left");
     assert_eq!(picture.pixel(420, 160), [219, 234, 250], "and one on the right");
-    let wrong = Model::new(&inputs, &Dense::new(2).call(&inputs));
+    let wrong = Model::new(&inputs, Dense::new(2).call(&inputs));
     assert!(plot_model(&wrong).unwrap_err().to_string().contains("layer 0 (dense)"));
 }

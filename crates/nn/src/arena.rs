@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn weights_are_aligned_views_of_one_buffer() {
         let param = |name: &str, shape: Shape, statistic| Param::new("l", name, shape, &Initializer::Zeros, statistic);
-        let params = vec![param("kernel", [2, 3].into(), false), param("bias", [65].into(), true)];
+        let params = [param("kernel", [2, 3].into(), false), param("bias", [65].into(), true)];
         let values = [vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![7.0; 65]];
         let weights = params.iter().cloned().zip(values.iter().cloned().map(Some)).collect();
         let arena = Arena::new(weights, &Device::cpu()).unwrap();

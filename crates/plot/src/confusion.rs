@@ -28,13 +28,13 @@ pub fn confusion_matrix(matrix: &ConfusionMatrix, names: &[String]) -> Result<Pi
     let short = |name: &str, most: usize| -> String {
         if name.chars().count() <= most { name.into() } else { name.chars().take(most - 1).chain(['…']).collect() }
     };
-    for truth in 0..n {
+    for (truth, name) in names.iter().enumerate() {
         let middle = top + truth as i32 * CELL + CELL / 2;
-        canvas.text(&short(&names[truth], 14), (left - 8, middle), 13, Anchor::Right, BLACK);
+        canvas.text(&short(name, 14), (left - 8, middle), 13, Anchor::Right, BLACK);
         // Neighbours at two heights, so that long names have room.
         let height = top - 12 - if truth % 2 == 1 { 15 } else { 0 };
         let across = left + truth as i32 * CELL + CELL / 2;
-        canvas.text(&short(&names[truth], 14), (across, height), 12, Anchor::Centre, BLACK);
+        canvas.text(&short(name, 14), (across, height), 12, Anchor::Centre, BLACK);
         let of_class: u64 = (0..n).map(|predicted| matrix.at(truth, predicted)).sum();
         for predicted in 0..n {
             let count = matrix.at(truth, predicted);

@@ -35,7 +35,7 @@ pub fn plot_model(model: &Model) -> Result<Picture> {
         let here: Vec<usize> = (0..rows.len()).filter(|&i| levels[i] == level).collect();
         let room = here.len() as i32 * (BOX[0] + GAP[0]) - GAP[0];
         for (k, &i) in here.iter().enumerate() {
-            places[i] = ((width - room) / 2 + k as i32 * (BOX[0] + GAP[0]), 50 + level as i32 * step);
+            places[i] = ((width - room) / 2 + k as i32 * (BOX[0] + GAP[0]), 50 + level * step);
         }
     }
     let mut canvas = Canvas::new(width, 60 + (deepest as i32 + 1) * step);
