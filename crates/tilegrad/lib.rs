@@ -87,6 +87,11 @@ pub mod prelude {
 #[doc = include_str!("../../docs/model-file.md")]
 pub struct ModelFile;
 
+/// Compiles the Rust of the page for those who come from Keras.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-keras.md")]
+pub struct FromKeras;
+
 /// Compiles the README's Rust.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
