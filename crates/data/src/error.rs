@@ -125,12 +125,25 @@ pub enum Error {
         reasons: Vec<String>,
     },
 
-    /// A picture could not be encoded.
+    /// Too many pictures of a folder could not be read.
+    #[error("{}", skipped_message(root, skipped, *total, *allowed))]
+    Skipped {
+        /// The folder.
+        root: PathBuf,
+        /// The files that could not be read.
+        skipped: Vec<Skipped>,
+        /// How many pictures there are.
+        total: usize,
+        /// How many of them could have been left out.
+        allowed: usize,
+    },
+
+    /// A picture could not be read or written.
     #[error("{}: {reason}", path.display())]
     Picture {
-        /// The file that was to be written.
+        /// The file.
         path: PathBuf,
-        /// What the encoder said.
+        /// What the decoder or encoder said.
         reason: String,
     },
 }
@@ -155,6 +168,28 @@ pub struct Tried {
     pub folder: PathBuf,
     /// What was wrong, such as `"no such folder"` or `"lacks train-labels-idx1-ubyte"`.
     pub reason: String,
+}
+
+/// A picture that could not be read, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// What the decoder said.
+    pub reason: String,
+}
+
+/// How many files were skipped, and the first few of them.
+fn skipped_message(root: &Path, skipped: &[Skipped], total: usize, allowed: usize) -> String {
+    let (root, count) = (root.display(), skipped.len());
+    let mut text = format!("{root}: unreadable pictures: expected at most {allowed} of {total}, got {count}");
+    for Skipped { path, reason } in skipped.iter().take(5) {
+        text += &format!("\n    {}: {reason}", path.display());
+    }
+    if count > 5 {
+        text += &format!("\n    and {} more", count - 5);
+    }
+    text
 }
 
 /// Lays out [`Error::Missing`] over several lines.

@@ -5,6 +5,8 @@
 //! | [`Digits`] | 1,797 of 8×8 grey | part of this crate |
 //! | [`Mnist`] | 70,000 of 28×28 grey | files on disk, or a download |
 //! | [`FashionMnist`] | 70,000 of 28×28 grey | files on disk, or a download |
+//! | [`Cifar10`] | 60,000 of 32×32 in colour | files on disk |
+//! | your own | any | [`ImageFolder`]: PNG, JPEG and BMP files, a folder a class |
 //! | your own | any | [`Dataset::new`] from arrays, [`idx`] files |
 //!
 //! ```
@@ -26,6 +28,7 @@
 //! `download` they fetch what is missing. [`Finder`] has the details, and the error says what to do when nothing
 //! is found.
 
+mod cifar;
 mod contact_sheet;
 mod dataset;
 mod digits;
@@ -34,16 +37,21 @@ mod download;
 mod error;
 mod fashion_mnist;
 pub mod idx;
+mod image_folder;
 mod locate;
 mod mnist;
+mod picture;
 mod published;
 mod sampling;
 pub mod shuffle;
 
+pub use cifar::Cifar10;
 pub use dataset::{Dataset, TrainTest};
 pub use digits::Digits;
-pub use error::{Error, Result, Tried};
+pub use error::{Error, Result, Skipped, Tried};
 pub use fashion_mnist::FashionMnist;
+pub use image_folder::{ImageFolder, LoadedFolder};
 pub use locate::DATA_VARIABLE;
 pub use mnist::Mnist;
+pub use picture::read_image;
 pub use published::Finder;
