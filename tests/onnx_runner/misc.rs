@@ -67,6 +67,10 @@ fn shape(node: &Node) -> Outcome<Vec<Value>> {
 /// `(H, W, C)` bytes of an encoded image.
 fn image_decoder(node: &Node) -> Outcome<Vec<Value>> {
     let bytes: Vec<u8> = node.input(0)?.host_ints()?.iter().map(|&v| v as u8).collect();
+    // Decoders round a JPEG's transform each in its own way, which the format allows; the cases ask for one decoder's pixels.
+    if image::guess_format(&bytes).is_ok_and(|format| format == image::ImageFormat::Jpeg) {
+        return Err(unsupported("ImageDecoder: the pixels of a JPEG depend on the decoder"));
+    }
     let image = image::load_from_memory(&bytes).map_err(|e| unsupported(format!("ImageDecoder: {e}")))?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     let rgb = image.to_rgb8().into_raw();

@@ -4,14 +4,13 @@
 //! behind those whose values it takes. It is Keras's: by the number of layers that still follow, the most first, and among
 //! equals as they were called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tilegrad_core::{Error, MAX_RANK, Result, Shape, ShapeError};
 
 use crate::entry::{Group, LayerEntry};
 use crate::layer::snake_case;
-use crate::shared::SharedLayer;
 use crate::symbolic::{Made, Scope, SymbolicTensor};
 
 /// Layers and how they are connected.
@@ -197,7 +196,7 @@ fn name_layers(layers: &mut [LayerEntry]) -> Option<String> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|&i| layers[i].symbol.id());
 
-    let mut names: HashMap<String, SharedLayer> = HashMap::new();
+    let mut names: HashSet<String> = HashSet::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut twice = None;
     let mut prefixes = vec![String::new(); layers.len()];
@@ -215,7 +214,7 @@ fn name_layers(layers: &mut [LayerEntry]) -> Option<String> {
     for &i in &order {
         let entry = &mut layers[i];
         let Some(name) = entry.layer.layer().name().map(|name| prefixes[i].clone() + name) else { continue };
-        if names.insert(name.clone(), entry.layer.clone()).is_some() {
+        if !names.insert(name.clone()) {
             twice.get_or_insert(name.clone());
         }
         entry.name = name;
@@ -228,10 +227,10 @@ fn name_layers(layers: &mut [LayerEntry]) -> Option<String> {
         let kind = snake_case(entry.layer.layer().kind());
         let kept = entry.layer.automatic_name().map(|name| prefixes[i].clone() + name);
         let name = kept
-            .filter(|name| !names.contains_key(name))
-            .unwrap_or_else(|| free_name(&format!("{}{kind}", prefixes[i]), |name| names.contains_key(name)));
+            .filter(|name| !names.contains(name))
+            .unwrap_or_else(|| free_name(&format!("{}{kind}", prefixes[i]), |name| names.contains(name)));
         entry.layer.set_automatic_name(&name[prefixes[i].len()..]);
-        names.insert(name.clone(), entry.layer.clone());
+        names.insert(name.clone());
         entry.name = name;
     }
     twice
