@@ -77,8 +77,9 @@ pub mod prelude {
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
         CosineDecay, CsvLogger, DeviceDataset, EarlyStopping, Epoch, Evaluation, ExponentialDecay, FitOptions, Flow,
         History, Huber, Initializer, Input, KLDivergence, LambdaCallback, Layer, LearningRateScheduler, Lion,
-        MeanAbsoluteError, MeanSquaredError, Metric, Model, ModelCheckpoint, Nadam, OneCycle, ReduceLrOnPlateau,
-        RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, StepDecay, TerminateOnNan, Verbose, load_model,
+        MeanAbsoluteError, MeanSquaredError, Metric, Model, ModelCheckpoint, Nadam, OneCycle, Pretrained,
+        ReduceLrOnPlateau, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, StepDecay, TerminateOnNan, Verbose,
+        load_model,
     };
 }
 

@@ -39,6 +39,7 @@ mod fit;
 mod footprint;
 mod graph;
 mod history;
+mod import;
 pub mod initializers;
 mod layer;
 pub mod layers;
@@ -76,6 +77,7 @@ pub use evaluate::Inputs;
 pub use fit::FitOptions;
 pub use footprint::Footprint;
 pub use history::{Epoch, History};
+pub use import::Pretrained;
 pub use initializers::Initializer;
 pub use layer::{BuildContext, Context, Layer};
 pub use losses::{

@@ -3,13 +3,13 @@
 //! The header is read first, and compared with the file's size; names, types and shapes are compared with the model before
 //! any value is read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use tilegrad_core::{Error, Result, Shape};
+use tilegrad_core::{Error, Half, Result, Shape};
 
 /// Bytes of header allowed for anything but the tensors: metadata, and tensors that the model does not know.
 const HEADER_SLACK: u64 = 1 << 20;
@@ -115,6 +115,41 @@ impl<'a> Checkpoint<'a> {
             }
             Some(_) => None,
         }
+    }
+
+    /// Names and shapes of all tensors, in the order of their names.
+    pub(crate) fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        self.header.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect()
+    }
+
+    /// The numbers of a tensor of any floating-point type, which has to be there.
+    ///
+    /// # Errors
+    /// When the tensor holds something else, or the file can't be read.
+    pub(crate) fn read_as_f32(&mut self, name: &str) -> Result<Vec<f32>> {
+        let info = self.header.info(name).expect("the caller got the name from here").clone();
+        let (start, end) = info.data_offsets;
+        // The header has been compared with the file's size.
+        let mut bytes = vec![0; end - start];
+        self.file
+            .seek(SeekFrom::Start(self.data + start as u64))
+            .and_then(|_| self.file.read_exact(&mut bytes))
+            .map_err(|e| Error::io(self.path, e))?;
+        let halves = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+        Ok(match info.dtype {
+            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F64 => {
+                let double = |b: &[u8]| f64::from_le_bytes(b.try_into().expect("eight bytes")) as f32;
+                bytes.chunks_exact(8).map(double).collect()
+            }
+            Dtype::F16 => halves().map(|bits| Half::from_bits(bits).into()).collect(),
+            // The upper half of an f32.
+            Dtype::BF16 => halves().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
+            other => {
+                let (what, expected) = (format!("tensor {name:?}"), "f32, f64, f16 or bf16".to_string());
+                return Err(Error::Malformed { path: self.path.into(), what, expected, got: other.to_string() });
+            }
+        })
     }
 
     /// The values of a weight, unless the file has none that fit.
