@@ -1,5 +1,6 @@
 //! Datasets on a device: uploaded once, and gathered a batch at a time by a shuffled index that lies there too.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tilegrad_core::{DType, Device, DeviceInfo, Error, Result, Shape, Tensor};
@@ -21,7 +22,20 @@ pub struct DeviceDataset {
     scale: f32,
     /// The largest class number and the first example that has it.
     largest_label: Option<(usize, u32)>,
+    /// What each example counts in the loss, `f32 (N)`.
+    weights: Option<Tensor>,
     name: Arc<str>,
+}
+
+/// Some examples to train or measure on.
+#[derive(Clone, Debug)]
+pub(crate) struct Examples {
+    /// `f32 (B, ..)`.
+    pub(crate) x: Tensor,
+    /// As the loss takes it.
+    pub(crate) y: Tensor,
+    /// What each counts in the loss, `(B)`; 1 if there are none.
+    pub(crate) weights: Option<Tensor>,
 }
 
 impl DeviceDataset {
@@ -52,6 +66,7 @@ impl DeviceDataset {
             y,
             scale: data.scale(),
             largest_label: largest(data.labels()),
+            weights: None,
             name: data.name().into(),
         })
     }
@@ -76,7 +91,39 @@ impl DeviceDataset {
         }
         let largest_label = if y.dtype() == DType::U32 { largest(&y.to_vec::<u32>()?) } else { None };
         let (x, y) = (x.detach().contiguous(), y.detach().contiguous());
-        Ok(DeviceDataset { x, y, scale: 1.0, largest_label, name: "x".into() })
+        Ok(DeviceDataset { x, y, scale: 1.0, largest_label, weights: None, name: "x".into() })
+    }
+
+    /// Lets each example count this much in the loss of training and of measuring; Keras's `sample_weight`. The loss of a batch
+    /// is the sum of weight times loss over the examples, divided by how many there are. Metrics don't heed weights.
+    ///
+    /// # Errors
+    /// When there are more or fewer weights than examples, one is negative or not finite, or the device has no room.
+    pub fn with_weights(mut self, weights: &[f32]) -> Result<DeviceDataset> {
+        check_weights(weights, self.len())?;
+        self.weights = Some(Tensor::new(weights, [weights.len()], self.device()));
+        self.device().check()?;
+        Ok(self)
+    }
+
+    /// The weights of the examples times those of their classes.
+    pub(crate) fn with_class_weights(self, classes: &BTreeMap<usize, f32>) -> Result<DeviceDataset> {
+        let mut weights = match &self.weights {
+            Some(weights) => weights.to_vec()?,
+            None => vec![1.0; self.len()],
+        };
+        let labels = match (self.y.dtype(), self.y.rank()) {
+            (DType::U32, 1) => self.y.to_vec::<u32>()?,
+            (DType::F32, 2) => self.y.argmax(-1).to_vec::<u32>()?,
+            _ => {
+                let got = format!("{} {}", self.y.dtype(), self.y.shape());
+                return Err(Error::invalid("y for class weights", "class numbers or one-hot rows", got));
+            }
+        };
+        for (weight, label) in weights.iter_mut().zip(labels) {
+            *weight *= classes.get(&(label as usize)).copied().unwrap_or(1.0);
+        }
+        self.with_weights(&weights)
     }
 
     /// Number of examples.
@@ -105,6 +152,13 @@ impl DeviceDataset {
             return self.x.gather_batch(&self.y, index, 1.0 / self.scale);
         }
         (self.inputs(index), self.y.gather_rows(index))
+    }
+
+    /// As [`DeviceDataset::batch`], with what the examples count.
+    pub(crate) fn examples(&self, index: &Tensor) -> Examples {
+        let (x, y) = self.batch(index);
+        let weights = self.weights.as_ref().map(|weights| weights.gather_rows(index));
+        Examples { x, y, weights }
     }
 
     /// The examples at these positions.
@@ -166,6 +220,19 @@ pub fn one_hot(labels: &[u32], classes: usize, device: &Device) -> Result<Tensor
 fn largest(labels: &[u32]) -> Option<(usize, u32)> {
     let label = *labels.iter().max()?;
     Some((labels.iter().position(|&l| l == label)?, label))
+}
+
+/// Refuses weights of examples that a mean can't be taken with.
+pub(crate) fn check_weights(weights: &[f32], examples: usize) -> Result<()> {
+    if weights.len() != examples {
+        return Err(Error::invalid("sample weights", format!("{examples}, one an example"), weights.len()));
+    }
+    match weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        Some(index) => {
+            Err(Error::invalid(format!("sample weight at index {index}"), "a finite number from 0 on", weights[index]))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_not_empty(name: &str, len: usize) -> Result<()> {

@@ -94,8 +94,7 @@ impl Model {
             let mut measure = || {
                 totals.reset(batch_size)?;
                 for batch in batches(index, batch_size) {
-                    let (x, y) = data.batch(&batch);
-                    self.measure(&x, &y, &mut totals)?;
+                    self.measure(&data.examples(&batch), &mut totals)?;
                 }
                 totals.read()
             };

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tilegrad_core::{Error, Result, Tensor};
@@ -7,7 +8,7 @@ use tilegrad_data::shuffle::{SplitMix64, permutation};
 
 use crate::callbacks::{Batch, Callback, Flow};
 use crate::device_data::{DeviceDataset, Source};
-use crate::evaluate::{BATCH_SIZE, check_batch_size};
+use crate::evaluate::{BATCH_SIZE, check_batch_size, positions};
 use crate::history::{Epoch, History};
 use crate::metrics::Totals;
 use crate::model::Model;
@@ -29,6 +30,11 @@ pub struct FitOptions<'a> {
     micro_batch: Option<usize>,
     validation: Option<Source<'a>>,
     validation_split: Option<f64>,
+    sample_weights: Option<Vec<f32>>,
+    class_weights: BTreeMap<usize, f32>,
+    steps_per_epoch: Option<usize>,
+    validation_steps: Option<usize>,
+    validation_freq: usize,
     shuffle: bool,
     seed: Option<u64>,
     run_eagerly: bool,
@@ -45,6 +51,11 @@ impl Default for FitOptions<'_> {
             micro_batch: None,
             validation: None,
             validation_split: None,
+            sample_weights: None,
+            class_weights: BTreeMap::new(),
+            steps_per_epoch: None,
+            validation_steps: None,
+            validation_freq: 1,
             shuffle: true,
             seed: None,
             run_eagerly: false,
@@ -102,6 +113,40 @@ impl<'a> FitOptions<'a> {
         self
     }
 
+    /// What each training example counts in the loss: one number an example, in the data's order. The loss of a batch is the
+    /// sum of weight times loss over its examples, divided by how many there are, as in Keras; metrics don't heed weights. With
+    /// [`FitOptions::validation_split`], those of the held part count in its loss.
+    pub fn sample_weights(mut self, weights: impl Into<Vec<f32>>) -> Self {
+        self.sample_weights = Some(weights.into());
+        self
+    }
+
+    /// What the training examples of a class count in the loss, as `(class, weight)`, times their sample weights; 1 for a class
+    /// that is not named. So that a rare class is not overlooked, give it the weight
+    /// `examples / (classes * examples of the class)`.
+    pub fn class_weights(mut self, weights: impl IntoIterator<Item = (usize, f32)>) -> Self {
+        self.class_weights = weights.into_iter().collect();
+        self
+    }
+
+    /// Ends an epoch after so many batches, if there are more: the next one takes others, if examples are shuffled.
+    pub fn steps_per_epoch(mut self, steps: usize) -> Self {
+        self.steps_per_epoch = Some(steps);
+        self
+    }
+
+    /// Measures on so many batches of the validation data, the first ones, if there are more.
+    pub fn validation_steps(mut self, steps: usize) -> Self {
+        self.validation_steps = Some(steps);
+        self
+    }
+
+    /// Measures on the validation data after every so many epochs: 1 unless told otherwise.
+    pub fn validation_freq(mut self, epochs: usize) -> Self {
+        self.validation_freq = epochs;
+        self
+    }
+
     /// Whether the examples come in another order each epoch.
     pub fn shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
@@ -135,10 +180,27 @@ impl<'a> FitOptions<'a> {
         self
     }
 
+    /// How many of the validation examples are looked at.
+    fn validation_examples(&self, there: usize) -> usize {
+        self.validation_steps.map_or(there, |steps| steps.saturating_mul(self.batch_size).min(there))
+    }
+
     fn check(&self) -> Result<()> {
         check_batch_size(self.batch_size)?;
         if self.micro_batch == Some(0) {
             return Err(Error::invalid("micro batch", "at least 1", 0));
+        }
+        for (what, number) in [
+            ("steps per epoch", self.steps_per_epoch.unwrap_or(1)),
+            ("validation steps", self.validation_steps.unwrap_or(1)),
+            ("validation frequency", self.validation_freq),
+        ] {
+            if number == 0 {
+                return Err(Error::invalid(what, "at least 1", 0));
+            }
+        }
+        if let Some((class, weight)) = self.class_weights.iter().find(|(_, w)| !(w.is_finite() && **w >= 0.0)) {
+            return Err(Error::invalid(format!("weight of class {class}"), "a finite number from 0 on", weight));
         }
         if self.epochs == 0 {
             return Err(Error::invalid("epochs", "at least 1", 0));
@@ -174,10 +236,17 @@ impl Model {
         options.check()?;
         self.ready()?;
         self.compiled()?.optimizer.check()?;
-        let data = self.prepare(train.into())?;
+        let mut data = self.prepare(train.into())?;
+        if let Some(weights) = &options.sample_weights {
+            data = data.with_weights(weights)?;
+        }
         self.arrange()?;
         let mut order: Vec<u32> = (0..data.len() as u32).collect();
         let validation = self.validation(&mut order, &data, &options)?;
+        if !options.class_weights.is_empty() {
+            self.check_classes(&options.class_weights)?;
+            data = data.with_class_weights(&options.class_weights)?;
+        }
 
         let mut callbacks = std::mem::take(&mut options.callbacks);
         let mut totals = self.take_totals()?;
@@ -189,6 +258,15 @@ impl Model {
             Err(_) => self.forget_failed(),
         }
         history
+    }
+
+    /// Refuses weights of classes that the model has no output for.
+    fn check_classes(&self, weights: &BTreeMap<usize, f32>) -> Result<()> {
+        let classes = self.output_shape().and_then(|shape| shape.last().copied()).unwrap_or(1);
+        match weights.keys().find(|&&class| class >= classes) {
+            Some(class) => Err(Error::invalid("class weights", format!("classes from 0 to {}", classes - 1), class)),
+            None => Ok(()),
+        }
     }
 
     /// The validation data with the positions to look at; takes them from `order` if they are part of the training data.
@@ -206,12 +284,13 @@ impl Model {
                 let expected = format!("a fraction that leaves examples on both sides of {}", data.len());
                 return Err(Error::invalid("validation split", expected, fraction));
             }
-            let index = Tensor::new(&held, [held.len()], data.device());
+            let held = &held[..options.validation_examples(held.len())];
+            let index = Tensor::new(held, [held.len()], data.device());
             return Ok(Some((data.clone(), index)));
         }
         let Some(source) = options.validation else { return Ok(None) };
         let data = self.prepare(source)?;
-        let index = crate::evaluate::positions(data.len(), data.device());
+        let index = positions(options.validation_examples(data.len()), data.device());
         Ok(Some((data, index)))
     }
 }
@@ -243,7 +322,7 @@ impl Run<'_> {
         let options = &self.options;
         let accuracy = model.compiled()?.accuracy;
         let progress = Progress::new(options.verbose, options.epochs, accuracy);
-        let mut history = History { examples: self.order.len(), batch_size: options.batch_size, ..History::default() };
+        let mut history = History { examples: self.examples(), batch_size: options.batch_size, ..History::default() };
         let index = Tensor::new(&self.order, [self.order.len()], self.data.device());
         let parts = Parts::new(options.micro_batch.unwrap_or(usize::MAX).min(options.batch_size));
         let mut going = Going { totals, progress, parts };
@@ -252,9 +331,11 @@ impl Run<'_> {
             callbacks.iter_mut().try_for_each(|c| c.on_epoch_begin(number, model))?;
             let started = Instant::now();
             let mut epoch = Epoch { epoch: number, learning_rate: model.scheduled_rate()?, ..Epoch::default() };
-            going.progress.start_epoch(number, self.order.len().div_ceil(options.batch_size));
+            going.progress.start_epoch(number, self.examples().div_ceil(options.batch_size));
             self.train(model, &index, &mut epoch, &mut history, &mut going, callbacks)?;
-            if let Some((data, index)) = &self.validation {
+            let due = (number + 1).is_multiple_of(options.validation_freq);
+            epoch.validation_skipped = self.validation.is_some() && !due;
+            if let Some((data, index)) = self.validation.as_ref().filter(|_| due) {
                 let measured = model.measure_all(data, index, options.batch_size)?;
                 let measured = Evaluation::new(measured, accuracy, index.len());
                 (epoch.val_loss, epoch.val_accuracy) = (Some(measured.loss), measured.accuracy);
@@ -279,6 +360,13 @@ impl Run<'_> {
         Ok(history)
     }
 
+    /// How many examples an epoch has.
+    fn examples(&self) -> usize {
+        let most =
+            self.options.steps_per_epoch.map_or(usize::MAX, |steps| steps.saturating_mul(self.options.batch_size));
+        self.order.len().min(most)
+    }
+
     /// One pass over the training data.
     fn train(
         &self,
@@ -300,6 +388,7 @@ impl Run<'_> {
                 permutation(self.order.len(), order_seed).into_iter().map(|i| self.order[i as usize]).collect();
             index.assign(&order)?;
         }
+        let index = &index.slice_axis(0, 0..self.examples());
         let mut steps = Steps::new(model, &self.data, index, options.batch_size, parts, rng_seed)?;
         totals.reset(options.batch_size.min(index.len()))?;
         let started = Instant::now();
@@ -345,9 +434,9 @@ impl Run<'_> {
         let measured = totals.read()?;
         let seconds = started.elapsed().as_secs_f64();
         history.train_seconds += seconds;
-        let measured = Evaluation::new(measured, model.compiled()?.accuracy, self.order.len());
+        let measured = Evaluation::new(measured, model.compiled()?.accuracy, index.len());
         (epoch.loss, epoch.accuracy, epoch.metrics) = (measured.loss, measured.accuracy, measured.metrics);
-        epoch.images_per_second = self.order.len() as f64 / seconds;
+        epoch.images_per_second = index.len() as f64 / seconds;
         Ok(())
     }
 }

@@ -61,6 +61,10 @@ pub struct Epoch {
     pub seconds: f64,
     /// Images trained on in a second, validation left out.
     pub images_per_second: f64,
+    /// Whether there is validation data that was not looked at after this epoch; see
+    /// [`FitOptions::validation_freq`](crate::FitOptions::validation_freq).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validation_skipped: bool,
 }
 
 impl Epoch {

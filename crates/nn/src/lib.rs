@@ -48,6 +48,7 @@ mod metrics;
 mod model;
 mod model_file;
 pub mod models;
+mod on_batch;
 pub mod optimizers;
 mod param;
 mod precision;

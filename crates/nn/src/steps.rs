@@ -157,7 +157,7 @@ impl<'a> Steps<'a> {
         let before = self.rng.state().counter;
         let (data, rng) = (self.data, &mut self.rng);
         let mut train = |index: Tensor| {
-            let get = |range| data.batch(&index.slice_axis(0, range));
+            let get = |range| data.examples(&index.slice_axis(0, range));
             model.step(&Batch { size, part, get: &get }, rng, totals)
         };
         if !matches!(self.next, Next::Record) || self.order.len() - self.start < 2 * size {

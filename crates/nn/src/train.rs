@@ -18,9 +18,10 @@ use tilegrad_core::ops::optimizer::StepNumber;
 use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Tensor, Time, no_grad};
 
 use crate::confusion::ConfusionMatrix;
-use crate::counters::{self, Counters};
+use crate::counters::Counters;
+use crate::device_data::Examples;
 use crate::layer::Context;
-use crate::losses::{Loss, Target};
+use crate::losses::Loss;
 use crate::metrics::{Measured, Metric, Totals, correct};
 use crate::model::{Built, Model};
 use crate::model_file::Progress;
@@ -40,7 +41,7 @@ pub(crate) struct Compiled {
 
 /// What the optimizer keeps from step to step, and what the training loop does.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     /// `(L)` each, in the layout of the trainable weights; made when they are first used, with the gradients.
     moments: Vec<Tensor>,
     gradients: Option<Tensor>,
@@ -52,7 +53,7 @@ struct State {
     /// What steps count on the device.
     clock: Clock,
     /// For steps outside `fit`, which has its own.
-    rng: Rng,
+    pub(crate) rng: Rng,
     totals: Option<Totals>,
     /// `1 / N` for each of the examples that are worked on at a time out of a batch of `N`, which is named, for the numbers
     /// seen last: the gradient of a mean with respect to its terms.
@@ -126,8 +127,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) size: usize,
     /// How many of them are worked on at a time.
     pub(crate) part: usize,
-    /// Some of them, made when they are worked on: `x (N, ..)`, and `y` as the loss takes it.
-    pub(crate) get: &'a dyn Fn(Range<usize>) -> (Tensor, Tensor),
+    /// Some of them, made when they are worked on.
+    pub(crate) get: &'a dyn Fn(Range<usize>) -> Examples,
 }
 
 /// Loss and metrics of one batch or one data set.
@@ -252,54 +253,7 @@ impl Model {
         })
     }
 
-    /// One step on one batch, `x (N, ..)` and `y` as the loss takes it. Waits for the device; the loss and accuracy are from
-    /// before the update.
-    ///
-    /// # Errors
-    /// When the model is not built or compiled, the batch does not fit it or is empty, or the device failed.
-    pub fn train_on_batch(&mut self, x: &Tensor, y: &Tensor) -> Result<Evaluation> {
-        self.check_batch(x, y)?;
-        self.arrange()?;
-        let (accuracy, mut totals) = (self.compiled()?.accuracy, self.take_totals()?);
-        let mut rng = std::mem::replace(&mut self.state()?.rng, Rng::new(0));
-        let done = totals
-            .reset(x.shape()[0])
-            .and_then(|()| {
-                let (size, get) = (x.shape()[0], |_| (x.clone(), y.clone()));
-                self.step(&Batch { size, part: size, get: &get }, &mut rng, &mut totals)
-            })
-            .and_then(|()| totals.read());
-        self.state()?.rng = rng;
-        self.put_totals(totals);
-        Ok(Evaluation::new(done?, accuracy, x.shape()[0]))
-    }
-
-    fn check_batch(&self, x: &Tensor, y: &Tensor) -> Result<()> {
-        let built = self.ready()?;
-        let loss = &self.compiled()?.loss;
-        self.compiled()?.optimizer.check()?;
-        self.check_input(x)?;
-        if *y.device() != built.device {
-            return Err(Error::invalid("device of y", built.device.to_string(), y.device()));
-        }
-        if x.shape()[0] == 0 {
-            return Err(Error::invalid("batch", "at least one example", "none"));
-        }
-        let output = self.output_shape().expect("a built model knows its output");
-        let output = [&x.shape()[..1], output.dims()].concat();
-        loss.target().check(loss.name(), &output.as_slice().into(), y)?;
-        counters::check(&self.compiled()?.metrics, loss.target(), &output.as_slice().into())?;
-        if loss.target() == Target::Classes {
-            let classes = *output.last().expect("there is a batch axis");
-            let labels = y.to_vec::<u32>()?;
-            if let Some(index) = labels.iter().position(|&l| l as usize >= classes) {
-                return Err(Error::Label { index, label: labels[index].into(), classes });
-            }
-        }
-        Ok(())
-    }
-
-    fn state(&mut self) -> Result<&mut State> {
+    pub(crate) fn state(&mut self) -> Result<&mut State> {
         self.ready()?;
         self.compiled()?;
         let built = self.built.as_ref().expect("just checked");
@@ -382,8 +336,8 @@ impl Model {
     pub(crate) fn step(&mut self, batch: &Batch<'_>, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
         self.scheduled_rate()?;
         for start in (0..batch.size).step_by(batch.part) {
-            let (x, y) = (batch.get)(start..(start + batch.part).min(batch.size));
-            let gradients = self.gradients(&x, &y, batch.size, rng, totals)?;
+            let examples = (batch.get)(start..(start + batch.part).min(batch.size));
+            let gradients = self.gradients(&examples, batch.size, rng, totals)?;
             let (built, _, state) = self.training();
             // The gradient of a mean is the sum of those of its parts.
             no_grad(|| built.arrangement().trainable.pack(&gradients, state.arena_of_gradients(), start > 0));
@@ -417,12 +371,12 @@ impl Model {
     /// there is one.
     fn gradients(
         &mut self,
-        x: &Tensor,
-        y: &Tensor,
+        examples: &Examples,
         batch: usize,
         rng: &mut Rng,
         totals: &mut Totals,
     ) -> Result<Gradients> {
+        let Examples { x, y, weights } = examples;
         // Made with what the optimizer keeps, which in 32 bits is not needed before the gradients are there.
         let mixed = self.precision == Precision::Mixed;
         let scale = mixed.then(|| self.training().2.loss_scale.as_ref().map(LossScale::scale)).flatten();
@@ -433,11 +387,12 @@ impl Model {
         totals.add_to_counters(|| compiled.finish(&output), y);
         let logits = output.tensor();
         let from_logits = matches!(output, Output::Logits(_));
-        if compiled.loss.is_cross_entropy(from_logits) && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
+        let is_cross_entropy = compiled.loss.is_cross_entropy(from_logits) && weights.is_none();
+        if is_cross_entropy && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
             let dy = totals.add_cross_entropy(logits, y, batch);
             return Ok(logits.backward_with(&scaled(&dy)));
         }
-        let losses = compiled.losses(&output, y);
+        let losses = compiled.losses(&output, y, weights.as_ref());
         let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
         totals.add(&losses, correct.as_ref());
         drop((output, correct));
@@ -447,12 +402,12 @@ impl Model {
     }
 
     /// Measures one batch, as in inference, and adds it to `totals`.
-    pub(crate) fn measure(&self, x: &Tensor, y: &Tensor, totals: &mut Totals) -> Result<()> {
+    pub(crate) fn measure(&self, Examples { x, y, weights }: &Examples, totals: &mut Totals) -> Result<()> {
         let compiled = self.compiled()?;
         self.infer(|context| {
             let output = self.forward_headless(x, compiled.loss.head(), context);
             totals.add_to_counters(|| compiled.finish(&output), y);
-            let losses = compiled.losses(&output, y);
+            let losses = compiled.losses(&output, y, weights.as_ref());
             let correct = compiled.accuracy.then(|| correct(&output, compiled.loss.target(), y));
             totals.add(&losses, correct.as_ref());
         });
@@ -469,14 +424,14 @@ impl Compiled {
         }
     }
 
-    /// The losses of a batch, `(N)`, from whatever the forward pass ended with.
-    fn losses(&self, output: &Output, y: &Tensor) -> Tensor {
+    /// The losses of a batch, `(N)`, from whatever the forward pass ended with, times what the examples count.
+    fn losses(&self, output: &Output, y: &Tensor, weights: Option<&Tensor>) -> Tensor {
         let losses = match output {
             Output::Logits(logits) => self.loss.losses_of_logits(logits, y),
             Output::Values(values) => self.loss.losses(values, y),
         };
         let (name, examples) = (self.loss.name(), y.shape()[0]);
         assert_eq!(losses.shape()[..], [examples], "{name}: a loss gives one number an example, (N)");
-        losses
+        weights.map_or(losses.clone(), |weights| losses.mul(weights))
     }
 }

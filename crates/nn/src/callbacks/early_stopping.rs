@@ -90,7 +90,7 @@ impl Callback for EarlyStopping {
     }
 
     fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Model) -> Result<Flow> {
-        if epoch.epoch < self.start_from_epoch {
+        if epoch.epoch < self.start_from_epoch || self.monitor.is_silent(epoch) {
             return Ok(Flow::Continue);
         }
         if !self.monitor.improves(epoch)? {

@@ -107,6 +107,9 @@ impl Callback for ReduceLrOnPlateau {
         if self.cooling > 0 {
             (self.cooling, self.waited) = (self.cooling - 1, 0);
         }
+        if self.monitor.is_silent(epoch) {
+            return Ok(Flow::Continue);
+        }
         if self.monitor.improves(epoch)? {
             self.waited = 0;
         } else if self.cooling == 0 {

@@ -90,7 +90,7 @@ impl Callback for ModelCheckpoint {
     }
 
     fn on_epoch_end(&mut self, epoch: &Epoch, model: &mut Model) -> Result<Flow> {
-        let improves = self.monitor.improves(epoch)?;
+        let improves = !self.monitor.is_silent(epoch) && self.monitor.improves(epoch)?;
         if self.best_only && !improves {
             return Ok(Flow::Continue);
         }

@@ -73,6 +73,11 @@ impl Monitor {
         self.best = baseline;
     }
 
+    /// Whether an epoch has no such value because its validation was left out: it says nothing, neither good nor bad.
+    pub(crate) fn is_silent(&self, epoch: &Epoch) -> bool {
+        epoch.validation_skipped && self.name.as_ref().is_none_or(|name| name.starts_with("val_"))
+    }
+
     /// The value in an epoch.
     pub(crate) fn value(&self, epoch: &Epoch) -> Result<f32> {
         let Some(name) = &self.name else { return Ok(epoch.val_loss.unwrap_or(epoch.loss)) };
