@@ -11,7 +11,7 @@ use tilegrad::nn::layers::{Dense, Flatten};
 use tilegrad::nn::{
     Activation, Adam, Callback, CsvLogger, EarlyStopping, Epoch, FitOptions, Flow, History, LambdaCallback,
     LearningRateScheduler, Metric, Model, ModelCheckpoint, ReduceLrOnPlateau, Sequential, Sgd,
-    SparseCategoricalCrossentropy, StepDecay, TerminateOnNan, Verbose, load_model,
+    SparseCategoricalCrossentropy, StepDecay, TensorBoard, TerminateOnNan, Verbose, load_model,
 };
 use tilegrad::{Device, Result};
 
@@ -205,4 +205,35 @@ fn histories_are_tables() {
     assert!(history.save_csv(path("none/history.csv")).unwrap_err().to_string().contains("none/history.csv"));
     let nowhere = CsvLogger::new(path("none/log.csv"));
     assert!(trained.fit(&data(), options(1).callback(nowhere)).unwrap_err().to_string().contains("none/log.csv"));
+}
+
+/// The texts of an event file that are names: what TensorBoard lists. The records themselves are held against its own.
+#[test]
+fn tensorboard_gets_a_run_for_training_and_one_for_validation() {
+    let names = |folder: &std::path::Path| {
+        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        String::from_utf8_lossy(&fs::read(&files[0]).unwrap()).into_owned()
+    };
+    for device in devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Digits::load();
+        let mut model = model(&device, 0.1);
+        let options = || FitOptions::new().epochs(2).verbose(Verbose::Off);
+        let validation = data.test.take(32);
+        let board = TensorBoard::new(folder.path()).histogram_freq(2).update_freq(5);
+        model.fit(&data.train.take(320), options().validation(&validation).callback(board)).unwrap();
+        let train = names(&folder.path().join("train"));
+        let counts = ["epoch_loss", "epoch_accuracy", "epoch_learning_rate", "batch_loss", "/kernel"]
+            .map(|name| train.matches(name).count());
+        assert_eq!(counts[..4], [2, 2, 2, 4], "two epochs of ten batches");
+        assert_eq!(counts[4], model.named_weights().filter(|(name, _)| name.ends_with("kernel")).count());
+        let validation = names(&folder.path().join("validation"));
+        assert_eq!(["epoch_loss", "epoch_accuracy"].map(|name| validation.matches(name).count()), [2, 2]);
+
+        let blocked = folder.path().join("file");
+        fs::write(&blocked, "").unwrap();
+        let error = model.fit(&data.train, options().callback(TensorBoard::new(&blocked))).unwrap_err().to_string();
+        assert!(error.contains("file/train"), "{error}");
+    }
 }

@@ -78,8 +78,8 @@ pub mod prelude {
         CosineDecay, CsvLogger, DeviceDataset, EarlyStopping, Epoch, Evaluation, ExponentialDecay, FitOptions, Flow,
         History, Huber, Initializer, Input, KLDivergence, LambdaCallback, Layer, LearningRateScheduler, Lion,
         MeanAbsoluteError, MeanSquaredError, Metric, Model, ModelCheckpoint, Nadam, OneCycle, Pretrained,
-        ReduceLrOnPlateau, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, StepDecay, TerminateOnNan, Verbose,
-        load_model,
+        ReduceLrOnPlateau, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, StepDecay, TensorBoard,
+        TerminateOnNan, Verbose, load_model,
     };
 }
 

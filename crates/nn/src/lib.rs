@@ -35,6 +35,7 @@ mod counters;
 mod device_data;
 mod entry;
 mod evaluate;
+mod event_file;
 mod fit;
 mod footprint;
 mod graph;
@@ -68,7 +69,7 @@ mod weights_file;
 pub use activation::Activation;
 pub use callbacks::{
     Callback, CsvLogger, EarlyStopping, Flow, LambdaCallback, LearningRateScheduler, ModelCheckpoint,
-    ReduceLrOnPlateau, TerminateOnNan,
+    ReduceLrOnPlateau, TensorBoard, TerminateOnNan,
 };
 pub use checkpoint::Loaded;
 pub use confusion::ConfusionMatrix;

@@ -6,6 +6,7 @@ mod lambda;
 mod learning_rate;
 mod model_checkpoint;
 mod monitor;
+mod tensor_board;
 mod terminate_on_nan;
 
 pub use csv_logger::CsvLogger;
@@ -14,6 +15,7 @@ pub use lambda::LambdaCallback;
 pub use learning_rate::{LearningRateScheduler, ReduceLrOnPlateau};
 pub use model_checkpoint::ModelCheckpoint;
 pub use monitor::{Goal, Monitor};
+pub use tensor_board::TensorBoard;
 pub use terminate_on_nan::TerminateOnNan;
 
 use tilegrad_core::Result;
