@@ -256,6 +256,12 @@ impl Dataset {
         (self.select(first), self.select(rest))
     }
 
+    /// Images that whoever calls has checked; there may be none.
+    pub(crate) fn of_part(images: Vec<u8>, shape: [usize; 3], labels: Vec<u32>, classes: &[String]) -> Dataset {
+        debug_assert_eq!(images.len(), labels.len() * shape.iter().product::<usize>());
+        Dataset { name: "dataset".into(), images, labels, shape, classes: classes.into(), scale: 255.0 }
+    }
+
     /// The same images under other labels.
     pub(crate) fn relabelled(self, labels: Vec<u32>, classes: Vec<String>) -> Dataset {
         Dataset { labels, classes: classes.into(), ..self }

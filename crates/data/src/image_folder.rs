@@ -1,12 +1,15 @@
 //! A folder of pictures, one subfolder a class: Keras's `image_dataset_from_directory`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, Skipped};
+use crate::loader::{Images, Part};
 use crate::picture::{check_channels, check_size, decode, to_bytes};
 
 /// What names of pictures end in, in any case of letters.
@@ -104,6 +107,32 @@ impl ImageFolder {
     /// pictures; [`Error::Shape`] for a size, channels, a share or an amount of memory that won't do; [`Error::Io`] for a
     /// folder that can't be listed.
     pub fn load(&self) -> Result<LoadedFolder> {
+        let folder = self.open()?;
+        let (length, count) = (folder.image_len(), folder.paths.len());
+        if length.checked_mul(count).is_none_or(|bytes| bytes > self.max_bytes) {
+            let expected = format!("at most {} bytes in memory", self.max_bytes);
+            let help = "`open` and a Loader read pictures as they are needed";
+            let got = format!("{count} images of {length} bytes\n  help: {help}");
+            return Err(Error::Shape { what: self.root.display().to_string(), expected, got });
+        }
+        let all: Vec<u32> = (0..count as u32).collect();
+        let data = folder.read(&all)?.data;
+        Ok(LoadedFolder { data, skipped: folder.skipped() })
+    }
+
+    /// Lists the pictures without reading them: for a [`Loader`](crate::Loader), which reads each when it is needed, so that
+    /// there may be more than memory holds.
+    ///
+    /// ```no_run
+    /// use tilegrad_data::{ImageFolder, Loader};
+    /// let pets = Loader::new(ImageFolder::new("pets").size([224, 224]).open()?);
+    /// let (train, validation) = pets.split(0.8, 42);
+    /// # Ok::<(), tilegrad_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ImageFolder::load`], but for pictures that can't be read: the loader tells of them.
+    pub fn open(&self) -> Result<OpenFolder> {
         check_size(self.size)?;
         check_channels(self.channels)?;
         if !(0.0..=1.0).contains(&self.max_skipped) {
@@ -111,25 +140,8 @@ impl ImageFolder {
             return Err(Error::Shape { what, expected, got: self.max_skipped.to_string() });
         }
         let (classes, paths, labels) = self.list()?;
-        let length = self.size[0] * self.size[1] * self.channels;
-        let bytes = length.checked_mul(paths.len()).filter(|&bytes| bytes <= self.max_bytes).ok_or_else(|| {
-            let expected = format!("at most {} bytes in memory", self.max_bytes);
-            let got = format!("{} images of {length} bytes", paths.len());
-            Error::Shape { what: self.root.display().to_string(), expected, got }
-        })?;
-        let mut images = vec![0; bytes];
-        let skipped = self.decode_all(&paths, length, &mut images);
-        let allowed = (paths.len() as f64 * self.max_skipped + 1e-6).floor() as usize;
-        let unreadable: Vec<Skipped> = skipped.iter().flatten().cloned().collect();
-        if unreadable.len() > allowed || unreadable.len() == paths.len() {
-            let (root, total) = (self.root.clone(), paths.len());
-            return Err(Error::Skipped { root, skipped: unreadable, total, allowed });
-        }
-        let labels = close_gaps(&mut images, labels, length, &skipped);
         let name = self.root.file_name().map_or("images".into(), |name| name.to_string_lossy().into_owned());
-        let [height, width] = self.size;
-        let data = Dataset::new(images, [height, width, self.channels], labels, classes)?.with_name(name);
-        Ok(LoadedFolder { data, skipped: unreadable })
+        Ok(OpenFolder { folder: self.clone(), name, classes, paths, labels, skipped: Mutex::default() })
     }
 
     /// Class names, pictures, and the class of each.
@@ -149,26 +161,94 @@ impl ImageFolder {
         }
         Ok((classes, paths, labels))
     }
+}
+
+/// The pictures of a folder, listed and not yet read.
+#[derive(Debug)]
+pub struct OpenFolder {
+    folder: ImageFolder,
+    name: String,
+    classes: Vec<String>,
+    paths: Vec<PathBuf>,
+    labels: Vec<u32>,
+    /// By position, since pictures come back each epoch.
+    skipped: Mutex<BTreeMap<u32, Skipped>>,
+}
+
+impl OpenFolder {
+    fn image_len(&self) -> usize {
+        self.folder.size[0] * self.folder.size[1] * self.folder.channels
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Skipped>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Fills `images`, and tells for each picture why it could not be read, if so.
-    fn decode_all(&self, paths: &[PathBuf], length: usize, images: &mut [u8]) -> Vec<Option<Skipped>> {
-        let decode_one = |(path, place): (&PathBuf, &mut [u8])| match decode(path) {
-            Ok(picture) => {
-                place.copy_from_slice(&to_bytes(picture, self.size, self.channels, self.crop));
-                None
+    fn decode_all(&self, positions: &[u32], images: &mut [u8]) -> Vec<Option<Skipped>> {
+        let ImageFolder { size, channels, crop, .. } = self.folder;
+        let decode_one = |(&position, place): (&u32, &mut [u8])| {
+            let path = &self.paths[position as usize];
+            match decode(path) {
+                Ok(picture) => {
+                    place.copy_from_slice(&to_bytes(picture, size, channels, crop));
+                    None
+                }
+                Err(reason) => Some(Skipped { path: path.clone(), reason }),
             }
-            Err(reason) => Some(Skipped { path: path.clone(), reason }),
         };
-        paths.par_iter().zip(images.par_chunks_exact_mut(length)).map(decode_one).collect()
+        positions.par_iter().zip(images.par_chunks_exact_mut(self.image_len())).map(decode_one).collect()
     }
 }
 
-/// Moves the images that were read to the front, cuts off the rest, and returns their labels.
-fn close_gaps(images: &mut Vec<u8>, labels: Vec<u32>, length: usize, skipped: &[Option<Skipped>]) -> Vec<u32> {
-    let mut kept = Vec::with_capacity(labels.len());
-    for (index, label) in labels.into_iter().enumerate().filter(|&(index, _)| skipped[index].is_none()) {
+impl Images for OpenFolder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [self.folder.size[0], self.folder.size[1], self.folder.channels]
+    }
+
+    fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn read(&self, positions: &[u32]) -> Result<Part> {
+        let mut images = vec![0; self.image_len() * positions.len()];
+        let failed = self.decode_all(positions, &mut images);
+        let total = self.paths.len();
+        let allowed = (total as f64 * self.folder.max_skipped + 1e-6).floor() as usize;
+        let unreadable = {
+            let mut skipped = self.lock();
+            skipped.extend(positions.iter().zip(&failed).filter_map(|(&at, why)| Some((at, why.clone()?))));
+            skipped.len()
+        };
+        if unreadable > allowed || unreadable == total {
+            return Err(Error::Skipped { root: self.folder.root.clone(), skipped: self.skipped(), total, allowed });
+        }
+        let positions = close_gaps(&mut images, positions, self.image_len(), &failed);
+        let labels = positions.iter().map(|&at| self.labels[at as usize]).collect();
+        let data = Dataset::of_part(images, self.shape(), labels, &self.classes).with_name(&self.name);
+        Ok(Part { data, positions })
+    }
+
+    /// In the order of their paths.
+    fn skipped(&self) -> Vec<Skipped> {
+        self.lock().values().cloned().collect()
+    }
+}
+
+/// Moves the images that were read to the front, cuts off the rest, and returns their positions.
+fn close_gaps(images: &mut Vec<u8>, positions: &[u32], length: usize, failed: &[Option<Skipped>]) -> Vec<u32> {
+    let mut kept = Vec::with_capacity(positions.len());
+    for (index, &position) in positions.iter().enumerate().filter(|&(index, _)| failed[index].is_none()) {
         images.copy_within(index * length..(index + 1) * length, kept.len() * length);
-        kept.push(label);
+        kept.push(position);
     }
     images.truncate(kept.len() * length);
     kept

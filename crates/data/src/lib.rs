@@ -7,6 +7,7 @@
 //! | [`FashionMnist`] | 70,000 of 28×28 grey | files on disk, or a download |
 //! | [`Cifar10`] | 60,000 of 32×32 in colour | files on disk |
 //! | your own | any | [`ImageFolder`]: PNG, JPEG and BMP files, a folder a class |
+//! | larger than memory | any | [`Loader`]: a folder or another source, read as it is needed |
 //! | your own | any | [`Dataset::new`] from arrays, [`idx`] files |
 //!
 //! ```
@@ -38,6 +39,7 @@ mod error;
 mod fashion_mnist;
 pub mod idx;
 mod image_folder;
+mod loader;
 mod locate;
 mod mnist;
 mod picture;
@@ -50,7 +52,8 @@ pub use dataset::{Dataset, TrainTest};
 pub use digits::Digits;
 pub use error::{Error, Result, Skipped, Tried};
 pub use fashion_mnist::FashionMnist;
-pub use image_folder::{ImageFolder, LoadedFolder};
+pub use image_folder::{ImageFolder, LoadedFolder, OpenFolder};
+pub use loader::{Images, Loader, Part, Parts};
 pub use locate::DATA_VARIABLE;
 pub use mnist::Mnist;
 pub use picture::read_image;

@@ -1,14 +1,15 @@
 //! Folders of pictures, sound and not.
 
+use std::fs;
 use std::path::Path;
 
 use image::{GrayImage, ImageFormat, Rgb, RgbImage};
 use tilegrad_core::Device;
-use tilegrad_data::{Error, ImageFolder, read_image};
+use tilegrad_data::{Error, ImageFolder, Loader, read_image};
 
 /// A picture of one colour.
 fn plain(path: &Path, colour: [u8; 3], format: ImageFormat) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
     RgbImage::from_pixel(4, 4, Rgb(colour)).save_with_format(path, format).unwrap();
 }
 
@@ -21,8 +22,8 @@ fn pets() -> tempfile::TempDir {
     plain(&at("cats/a.png"), [255, 0, 0], ImageFormat::Png);
     plain(&at("cats/more/d.png"), [0, 255, 0], ImageFormat::Png);
     plain(&at(".hidden/e.png"), [0, 0, 0], ImageFormat::Png);
-    std::fs::write(at("cats/notes.txt"), "not a picture").unwrap();
-    std::fs::write(at("top.png"), "in no class").unwrap();
+    fs::write(at("cats/notes.txt"), "not a picture").unwrap();
+    fs::write(at("top.png"), "in no class").unwrap();
     root
 }
 
@@ -46,7 +47,7 @@ fn classes_and_images_come_in_the_order_of_names() {
 fn resizing_is_bilinear_and_cropping_keeps_the_middle() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("ramp/x.png");
-    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    fs::create_dir(path.parent().unwrap()).unwrap();
     GrayImage::from_raw(2, 1, vec![0, 100]).unwrap().save(&path).unwrap();
     let folder = ImageFolder::new(root.path()).channels(1);
     assert_eq!(folder.clone().size([1, 4]).load().unwrap().data.images(), [0, 25, 75, 100]);
@@ -60,7 +61,7 @@ fn resizing_is_bilinear_and_cropping_keeps_the_middle() {
 #[test]
 fn unreadable_files_are_listed_and_too_many_are_an_error() {
     let root = pets();
-    std::fs::write(root.path().join("cats/aa.png"), "text").unwrap();
+    fs::write(root.path().join("cats/aa.png"), "text").unwrap();
     let folder = ImageFolder::new(root.path()).size([1, 1]);
     let loaded = folder.clone().max_skipped(0.25).load().unwrap();
     assert_eq!(loaded.skipped.len(), 1);
@@ -78,11 +79,11 @@ fn a_hostile_size_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("big.png");
     GrayImage::new(1, 1).save(&path).unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
     bytes[16..24].copy_from_slice(&[0, 1, 0x86, 0xa0, 0, 1, 0x86, 0xa0]);
     let crc = crc32(&bytes[12..29]);
     bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-    std::fs::write(&path, bytes).unwrap();
+    fs::write(&path, bytes).unwrap();
     let error = read_image(&path, 3, None, &Device::cpu()).unwrap_err();
     assert!(matches!(error, Error::Picture { .. }) && error.to_string().contains("big.png"), "{error}");
 }
@@ -104,4 +105,46 @@ fn what_cannot_be_asked_for_is_an_error() {
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+#[test]
+fn a_loader_reads_what_load_reads_and_tells_what_it_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = ImageFolder::new(root.path()).size([4, 4]).channels(1).max_skipped(0.2);
+    for i in 0..12u8 {
+        let class = root.path().join(if i % 2 == 0 { "even" } else { "odd" });
+        fs::create_dir_all(&class).unwrap();
+        GrayImage::from_pixel(4, 4, image::Luma([i])).save(class.join(format!("{i:02}.png"))).unwrap();
+    }
+    let whole = folder.load().unwrap().data;
+    let order: Vec<u32> = [3, 11, 0, 7, 5, 1, 2].into();
+    // Parts of two batches of two images: 16 bytes an image, and as much for the next part.
+    let loader = Loader::new(folder.open().unwrap()).memory(128);
+    let parts: Vec<_> = loader.parts(order.clone(), 2).map(Result::unwrap).collect();
+    assert_eq!(parts.iter().map(|part| part.data.len()).collect::<Vec<_>>(), [4, 3]);
+    let positions: Vec<u32> = parts.iter().flat_map(|part| part.positions.clone()).collect();
+    assert_eq!(positions, order);
+    let images: Vec<u8> = parts.iter().flat_map(|part| part.data.images().to_vec()).collect();
+    assert_eq!(images, whole.select(&order).images());
+
+    // Another picture in its place: whatever it says it is, it is not readable.
+    fs::write(root.path().join("even/04.png"), "no picture").unwrap();
+    let (first, rest) = loader.split(0.5, 1);
+    assert_eq!((first.len(), rest.len()), (6, 6));
+    let mut seen = Vec::new();
+    for part in [&first, &rest].into_iter().flat_map(|half| half.parts((0..6).collect(), 4)) {
+        let part = part.unwrap();
+        assert_eq!(part.data.len(), part.positions.len());
+        seen.extend(part.data.images().iter().step_by(16).copied());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11]);
+    let skipped = loader.images().skipped();
+    assert_eq!((skipped.len(), skipped[0].path.file_name().unwrap()), (1, "04.png".as_ref()));
+
+    for i in [6, 8] {
+        fs::write(root.path().join(format!("even/{i:02}.png")), "no picture").unwrap();
+    }
+    let error = loader.parts((0..12).collect(), 2).find_map(Result::err).unwrap().to_string();
+    assert!(error.contains("unreadable pictures: expected at most 2 of 12, got 3"), "{error}");
 }
