@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tilegrad_core::{DType, Device, DeviceInfo, Error, Result, Shape, Tensor};
-use tilegrad_data::Dataset;
+use tilegrad_data::{Dataset, LoadedFolder, Loader};
 
+use crate::feed::{Feed, Stream};
 use crate::losses::Target;
 
 /// Examples and their true values on a device. Cloning is cheap and shares the data.
@@ -217,7 +218,7 @@ pub fn one_hot(labels: &[u32], classes: usize, device: &Device) -> Result<Tensor
 }
 
 /// The largest label and the first example that has it.
-fn largest(labels: &[u32]) -> Option<(usize, u32)> {
+pub(crate) fn largest(labels: &[u32]) -> Option<(usize, u32)> {
     let label = *labels.iter().max()?;
     Some((labels.iter().position(|&l| l == label)?, label))
 }
@@ -248,7 +249,8 @@ fn check_fits(name: &str, wanted: u64, device: &Device) -> Result<()> {
     }
 }
 
-/// Data to train or measure on: a [`Dataset`] in the host's memory, which is uploaded first, or one that is on the device.
+/// Data to train or measure on: a [`Dataset`] in the host's memory, which is uploaded first, one that is on the device, or a
+/// [`Loader`] of one that is too large for that.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Source<'a> {
@@ -256,11 +258,25 @@ pub enum Source<'a> {
     Host(&'a Dataset),
     /// On the device.
     Device(&'a DeviceDataset),
+    /// Images that are uploaded part by part, as they are needed.
+    Loader(&'a Loader),
 }
 
 impl<'a> From<&'a Dataset> for Source<'a> {
     fn from(data: &'a Dataset) -> Source<'a> {
         Source::Host(data)
+    }
+}
+
+impl<'a> From<&'a Loader> for Source<'a> {
+    fn from(loader: &'a Loader) -> Source<'a> {
+        Source::Loader(loader)
+    }
+}
+
+impl<'a> From<&'a LoadedFolder> for Source<'a> {
+    fn from(folder: &'a LoadedFolder) -> Source<'a> {
+        Source::Host(&folder.data)
     }
 }
 
@@ -272,12 +288,13 @@ impl<'a> From<&'a DeviceDataset> for Source<'a> {
 
 impl Source<'_> {
     /// The data on `device`, with labels in the form that the loss takes.
-    pub(crate) fn on(self, device: &Device, target: Target) -> Result<DeviceDataset> {
-        match self {
-            Source::Device(data) => Ok(data.clone()),
-            Source::Host(data) if target == Target::Classes => DeviceDataset::upload(data, device),
-            Source::Host(data) => DeviceDataset::upload_one_hot(data, device),
-        }
+    pub(crate) fn on(self, device: &Device, target: Target) -> Result<Feed> {
+        Ok(Feed::Resident(match self {
+            Source::Device(data) => data.clone(),
+            Source::Host(data) if target == Target::Classes => DeviceDataset::upload(data, device)?,
+            Source::Host(data) => DeviceDataset::upload_one_hot(data, device)?,
+            Source::Loader(loader) => return Ok(Feed::Streamed(Stream::new(loader, device, target))),
+        }))
     }
 
     pub(crate) fn check_shape(self, input: &Shape) -> Result<()> {

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use tilegrad_core::{Device, Error, PendingValues, Result, Shape, Tensor};
-use tilegrad_data::Dataset;
+use tilegrad_data::{Dataset, Loader};
 
 use crate::counters;
 use crate::device_data::{DeviceDataset, Source};
-use crate::losses::Target;
+use crate::feed::{Feed, OnDevice, Order};
 use crate::metrics::Measured;
 use crate::model::Model;
 use crate::train::Evaluation;
@@ -30,6 +30,14 @@ pub enum Inputs<'a> {
     Host(&'a Dataset),
     /// Examples on the device.
     Device(&'a DeviceDataset),
+    /// Images that are uploaded part by part.
+    Loader(&'a Loader),
+}
+
+impl<'a> From<&'a Loader> for Inputs<'a> {
+    fn from(loader: &'a Loader) -> Inputs<'a> {
+        Inputs::Loader(loader)
+    }
 }
 
 impl<'a> From<&'a Tensor> for Inputs<'a> {
@@ -67,34 +75,45 @@ impl Model {
     pub fn evaluate_in_batches<'a>(&mut self, data: impl Into<Source<'a>>, batch_size: usize) -> Result<Evaluation> {
         let data = self.prepare(data.into())?;
         check_batch_size(batch_size)?;
-        let index = positions(data.len(), data.device());
-        let measured = self.measure_all(&data, &index, batch_size)?;
-        Ok(Evaluation::new(measured, self.compiled()?.accuracy, data.len()))
+        let order = data.order((0..data.len() as u32).collect());
+        let measured = self.measure_all(&data, &order, order.len(), batch_size)?;
+        Ok(Evaluation::new(measured, self.compiled()?.accuracy))
     }
 
     /// Data on the model's device, checked against its input, its output and its loss.
-    pub(crate) fn prepare(&self, data: Source<'_>) -> Result<DeviceDataset> {
+    pub(crate) fn prepare(&self, data: Source<'_>) -> Result<Feed> {
         let built = self.ready()?;
         let loss = &self.compiled()?.loss;
         let input = self.input_shape().expect("a built model has an input shape");
         data.check_shape(&input)?;
         let data = data.on(&built.device, loss.target())?;
-        data.check_input(&input, &built.device)?;
+        if let Feed::Resident(data) = &data {
+            data.check_input(&input, &built.device)?;
+        }
         let output = self.output_shape().expect("a built model knows its output");
-        data.check_target(loss.target(), loss.name(), &output)?;
+        data.check(&input, loss.target(), loss.name(), &output)?;
         let batch = Shape::new(&[&[1], output.dims()].concat());
         counters::check(&self.compiled()?.metrics, loss.target(), &batch)?;
         Ok(data)
     }
 
-    /// Measures the examples at the positions `index (M)`, fewer at a time than `batch_size` if those do not fit.
-    pub(crate) fn measure_all(&mut self, data: &DeviceDataset, index: &Tensor, batch_size: usize) -> Result<Measured> {
+    /// Measures the first `count` examples of an order, fewer at a time than `batch_size` if those do not fit.
+    pub(crate) fn measure_all(
+        &mut self,
+        data: &Feed,
+        order: &Order,
+        count: usize,
+        batch_size: usize,
+    ) -> Result<Measured> {
         let mut totals = self.take_totals()?;
-        let means = halving(batch_size.min(index.len()), |batch_size| {
+        let means = halving(batch_size.min(count), |batch_size| {
             let mut measure = || {
                 totals.reset(batch_size)?;
-                for batch in batches(index, batch_size) {
-                    self.measure(&data.examples(&batch), &mut totals)?;
+                for part in data.parts(order, count, batch_size) {
+                    let OnDevice { data, index } = part?;
+                    for batch in batches(&index, batch_size) {
+                        self.measure(&data.examples(&batch), &mut totals)?;
+                    }
                 }
                 totals.read()
             };
@@ -146,15 +165,34 @@ impl Model {
                 return self.collect(n, batch_size, |rows| x.slice_axis(0, rows));
             }
             Inputs::Host(data) => {
-                let source = Source::Host(data);
-                source.check_shape(&input)?;
-                source.on(&built.device, Target::Classes)?
+                Source::Host(data).check_shape(&input)?;
+                DeviceDataset::upload(data, &built.device)?
             }
+            Inputs::Loader(loader) => return self.predict_parts(loader, batch_size),
             Inputs::Device(data) => data.clone(),
         };
         x.check_input(&input, &built.device)?;
         let index = positions(x.len(), &built.device);
         self.collect(x.len(), batch_size, |rows| x.inputs(&index.slice_axis(0, rows)))
+    }
+
+    /// The output for every image of a loader, each of which has to be readable: an output has to be of the image at its place.
+    fn predict_parts(&self, loader: &Loader, batch_size: usize) -> Result<Tensor> {
+        let output = self.output_shape().expect("a built model knows its output");
+        let mut values = Vec::with_capacity(loader.len() * output.len());
+        for part in loader.parts((0..loader.len() as u32).collect(), batch_size) {
+            let data = part?.data;
+            if !data.is_empty() {
+                values.extend(self.predict_in_batches(&data, batch_size)?.to_vec::<f32>()?);
+            }
+        }
+        if values.len() != loader.len() * output.len() {
+            let skipped = loader.images().skipped();
+            let first = skipped.first().map_or(String::new(), |s| format!(": {}: {}", s.path.display(), s.reason));
+            let (name, got) = (loader.images().name(), format!("{} that are not{first}", skipped.len()));
+            return Err(Error::invalid(format!("images of {name}"), "all readable", got));
+        }
+        Ok(Tensor::new(&values, Shape::new(&[&[loader.len()], output.dims()].concat()), &self.ready()?.device))
     }
 
     /// Runs `n` examples, which `get` gives, and puts their outputs together; fewer at a time than `batch_size` if those do

@@ -110,6 +110,7 @@ pub(crate) struct Measured {
     /// Metrics but for the accuracy, by name.
     pub(crate) metrics: BTreeMap<String, f32>,
     pub(crate) confusion: Option<ConfusionMatrix>,
+    pub(crate) examples: usize,
 }
 
 impl Totals {
@@ -183,7 +184,7 @@ impl Totals {
         let PendingMeans { values, examples } = self.read_later()?;
         let counted = self.counters.as_ref().map(|counters| counters.read(examples)).transpose()?;
         let (metrics, confusion) = counted.unwrap_or_default();
-        Ok(Measured { means: means(&values.wait()?, examples), metrics, confusion })
+        Ok(Measured { means: means(&values.wait()?, examples), metrics, confusion, examples })
     }
 }
 

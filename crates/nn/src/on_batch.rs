@@ -47,7 +47,7 @@ impl Model {
             .and_then(|()| totals.read());
         self.state()?.rng = rng;
         self.put_totals(totals);
-        Ok(Evaluation::new(done?, accuracy, x.shape()[0]))
+        Ok(Evaluation::new(done?, accuracy))
     }
 
     /// Loss and metrics of one batch as in inference, `x (N, ..)` and `y` as the loss takes it. Waits for the device.
@@ -61,7 +61,7 @@ impl Model {
         let examples = Examples { x: x.clone(), y: y.clone(), weights: None };
         let done = self.measure(&examples, &mut totals).and_then(|()| totals.read());
         self.put_totals(totals);
-        Ok(Evaluation::new(done?, self.compiled()?.accuracy, x.shape()[0]))
+        Ok(Evaluation::new(done?, self.compiled()?.accuracy))
     }
 
     fn check_batch(&self, x: &Tensor, y: &Tensor) -> Result<()> {

@@ -5,7 +5,7 @@
 //! recorded (on the CPU, or because a layer or an optimizer takes numbers from the host), each step runs on its own, with the
 //! same results bit by bit. A batch for which memory does not suffice is worked on in parts.
 
-use tilegrad_core::{Clock, Error, Recording, Result, Rng, Tensor};
+use tilegrad_core::{Clock, Error, RandomKey, Recording, Result, Rng, Tensor};
 
 use crate::device_data::DeviceDataset;
 use crate::metrics::Totals;
@@ -45,7 +45,7 @@ impl Parts {
     }
 }
 
-/// The steps of one epoch.
+/// The steps of an epoch, or of a part of it.
 pub(crate) struct Steps<'a> {
     data: &'a DeviceDataset,
     /// Positions of the examples, in the order of the epoch.
@@ -65,19 +65,24 @@ pub(crate) struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// Starts an epoch over the examples at `order (M)`.
+    /// Starts to go over the examples at `order (M)`, with random numbers from this key on.
     pub(crate) fn new(
         model: &mut Model,
         data: &'a DeviceDataset,
         order: &'a Tensor,
         batch_size: usize,
         parts: &'a mut Parts,
-        seed: u64,
+        key: RandomKey,
     ) -> Result<Steps<'a>> {
-        let (clock, rng) = model.start_clock(seed)?;
+        let (clock, rng) = model.start_clock(key)?;
         let (start, record, next) = (0, false, Next::Eager);
         let (rate, stale) = (model.scheduled_rate()?, false);
         Ok(Steps { data, order, batch_size, parts, clock, rng, start, record, next, rate, stale })
+    }
+
+    /// Where random numbers go on after the steps so far.
+    pub(crate) fn key(&self) -> RandomKey {
+        self.rng.state()
     }
 
     /// Whether the next step is recorded, and replayed from then on, where that is possible.

@@ -148,8 +148,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    pub(crate) fn new(measured: Measured, accuracy: bool, examples: usize) -> Evaluation {
-        let Measured { means, mut metrics, confusion } = measured;
+    pub(crate) fn new(measured: Measured, accuracy: bool) -> Evaluation {
+        let Measured { means, mut metrics, confusion, examples } = measured;
         let accuracy = accuracy.then_some(means.accuracy);
         metrics.extend(accuracy.map(|value| (Metric::Accuracy.name(), value)));
         Evaluation { loss: means.loss, accuracy, metrics, confusion, examples }
@@ -309,12 +309,11 @@ impl Model {
         }
     }
 
-    /// Sets the clock to the first batch of an epoch, whose random numbers have this seed. Returns the clock with the source
-    /// of those numbers.
-    pub(crate) fn start_clock(&mut self, seed: u64) -> Result<(Clock, Rng)> {
+    /// Sets the clock to the first batch of a pass, whose random numbers begin with this key. Returns the clock with the
+    /// source of those numbers.
+    pub(crate) fn start_clock(&mut self, key: RandomKey) -> Result<(Clock, Rng)> {
         let device = self.ready()?.device.clone();
         let state = self.state()?;
-        let key = RandomKey { seed, counter: 0 };
         if state.steps == 0 {
             // There may have been no room for the one that was made with the state.
             state.clock = Clock::new(&device);
