@@ -19,7 +19,8 @@ use crate::summary::bytes;
 use crate::train::Evaluation;
 
 impl Model {
-    /// Trains, and returns what was measured. The data is uploaded once; a [`DeviceDataset`] is not uploaded again.
+    /// Trains, and returns what was measured. The data is uploaded once; a
+    /// [`DeviceDataset`](crate::DeviceDataset) is not uploaded again, and a [`Loader`](tilegrad_data::Loader) uploads part by part.
     ///
     /// The same data, seeds and device give the same weights, bit by bit.
     ///

@@ -9,7 +9,7 @@ use crate::device_data::Source;
 use crate::evaluate::{BATCH_SIZE, check_batch_size};
 use crate::progress::Verbose;
 
-/// How to [`fit`](Model::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
+/// How to [`fit`](crate::Model::fit). The defaults are Keras's: one epoch, batches of 32, shuffled, no validation.
 ///
 /// ```
 /// use tilegrad_nn::FitOptions;
