@@ -283,3 +283,34 @@ fn a_global_average_learns_after_loading() {
         assert!(losses[1] < losses[0], "{losses:?}");
     }
 }
+
+/// What the other test runs where files may not grow: saving has to fail, and to leave nothing.
+#[test]
+fn save_on_a_full_disk() {
+    let Ok(path) = std::env::var("TILEGRAD_TEST_FULL_DISK") else { return };
+    let path = Path::new(&path);
+    let model = classifier(&Device::cpu(), Precision::F32);
+    for error in [model.save(path).unwrap_err(), model.save_weights(path).unwrap_err()] {
+        assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("model.safetensors"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_an_error_and_the_earlier_file_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    classifier(&Device::cpu(), Precision::F32).save(&path).unwrap();
+    let before = fs::read(&path).unwrap();
+    // A write past the limit is an error like any other once its signal is ignored. 2 KiB are less than the model has.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" --exact save_on_a_full_disk"])
+        .arg(std::env::current_exe().unwrap())
+        .env("TILEGRAD_TEST_FULL_DISK", &path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    load_model(&path, &Device::cpu()).unwrap();
+}
