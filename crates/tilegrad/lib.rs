@@ -64,7 +64,7 @@ pub mod prelude {
     pub use tilegrad_core::{
         Conv2dOptions, DType, Device, Error, Padding, Reduction, Result, Rng, Shape, Tensor, Unary, Window, no_grad,
     };
-    pub use tilegrad_data::{Cifar10, Dataset, Digits, FashionMnist, ImageFolder, Mnist, read_image};
+    pub use tilegrad_data::{Cifar10, Dataset, Digits, FashionMnist, ImageFolder, Loader, Mnist, read_image};
     pub use tilegrad_nn::layers::{
         Add, Average, AvgPool1d, AvgPool2d, BatchNorm, Concatenate, Conv1d, Conv2d, Conv2dTranspose, Cropping2d, Dense,
         DepthwiseConv2d, Dropout, Elu, Embedding, Flatten, GaussianNoise, GlobalAvgPool1d, GlobalAvgPool2d,
