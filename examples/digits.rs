@@ -41,5 +41,6 @@ fn run(args: &common::Args, started: Instant) -> Result<()> {
     let fitted = Instant::now();
     let history = model.fit(&train, options)?;
     let result = model.evaluate(&test)?;
+    args.draw(&model, &history, &test, &result)?;
     args.report(&model, &history, &result, started, fitted)
 }

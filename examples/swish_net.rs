@@ -50,5 +50,6 @@ fn run(args: &common::Args, started: Instant) -> Result<()> {
         let row: Vec<String> = row.iter().map(|p| format!("{p:.2}")).collect();
         println!("{}   {label}", row.join(" "));
     }
+    args.draw(&model, &history, &test, &result)?;
     args.report(&model, &history, &result, started, fitted)
 }
