@@ -77,7 +77,7 @@ pub mod prelude {
         Activation, Adadelta, Adagrad, Adam, AdamW, Adamax, BinaryCrossentropy, Callback, CategoricalCrossentropy,
         CosineDecay, CsvLogger, DeviceDataset, EarlyStopping, Epoch, Evaluation, ExponentialDecay, FitOptions, Flow,
         History, Huber, Initializer, Input, KLDivergence, LambdaCallback, Layer, LearningRateScheduler, Lion,
-        MeanAbsoluteError, MeanSquaredError, Metric, Model, ModelCheckpoint, Nadam, OneCycle, Pretrained,
+        MeanAbsoluteError, MeanSquaredError, Metric, Model, ModelCheckpoint, Nadam, Objective, OneCycle, Pretrained,
         ReduceLrOnPlateau, RmsProp, Sequential, Sgd, SparseCategoricalCrossentropy, StepDecay, TensorBoard,
         TerminateOnNan, Verbose, load_model,
     };

@@ -8,6 +8,8 @@ use tilegrad_data::{Dataset, LoadedFolder, Loader};
 
 use crate::feed::{Feed, Stream};
 use crate::losses::Target;
+use crate::objective::Objective;
+use crate::tensors::Tensors;
 
 /// Examples and their true values on a device. Cloning is cheap and shares the data.
 ///
@@ -15,14 +17,14 @@ use crate::losses::Target;
 /// example crosses the bus twice.
 #[derive(Clone, Debug)]
 pub struct DeviceDataset {
-    /// `u8 (N, H, W, C)`, or `f32 (N, ..)`.
-    x: Tensor,
-    /// `u32 (N)`, or `f32 (N, ..)`.
-    y: Tensor,
+    /// Of each input of a model `u8 (N, H, W, C)`, or `f32 (N, ..)`.
+    x: Vec<Tensor>,
+    /// Of each output `u32 (N)`, or `f32 (N, ..)`.
+    y: Vec<Tensor>,
     /// What bytes are divided by.
     scale: f32,
-    /// The largest class number and the first example that has it.
-    largest_label: Option<(usize, u32)>,
+    /// Of each output the largest class number and the first example that has it.
+    largest_labels: Vec<Option<(usize, u32)>>,
     /// What each example counts in the loss, `f32 (N)`.
     weights: Option<Tensor>,
     name: Arc<str>,
@@ -31,12 +33,18 @@ pub struct DeviceDataset {
 /// Some examples to train or measure on.
 #[derive(Clone, Debug)]
 pub(crate) struct Examples {
-    /// `f32 (B, ..)`.
-    pub(crate) x: Tensor,
-    /// As the loss takes it.
-    pub(crate) y: Tensor,
+    /// Of each input `f32 (B, ..)`.
+    pub(crate) x: Vec<Tensor>,
+    /// Of each output, as its loss takes it.
+    pub(crate) y: Vec<Tensor>,
     /// What each counts in the loss, `(B)`; 1 if there are none.
     pub(crate) weights: Option<Tensor>,
+}
+
+impl Examples {
+    pub(crate) fn len(&self) -> usize {
+        self.x[0].shape()[0]
+    }
 }
 
 impl DeviceDataset {
@@ -63,36 +71,51 @@ impl DeviceDataset {
         check_fits(data.name(), data.images().len() as u64, device)?;
         let [height, width, channels] = data.shape();
         Ok(DeviceDataset {
-            x: Tensor::new(data.images(), [data.len(), height, width, channels], device),
-            y,
+            x: vec![Tensor::new(data.images(), [data.len(), height, width, channels], device)],
+            y: vec![y],
             scale: data.scale(),
-            largest_label: largest(data.labels()),
+            largest_labels: vec![largest(data.labels())],
             weights: None,
             name: data.name().into(),
         })
     }
 
-    /// Takes tensors as they are: `x` of `f32 (N, ..)`, `y` of `u32 (N)` or `f32 (N, ..)`.
+    /// Takes tensors as they are: inputs of `f32 (N, ..)`, true values of `u32 (N)` or `f32 (N, ..)`. For a model with several
+    /// inputs or outputs, one for each: `from_tensors([&images, &ages], &labels)`.
     ///
     /// # Errors
     /// When there are no examples, the numbers of examples, the devices or the types don't fit, or class numbers can't be
     /// read back to be checked.
-    pub fn from_tensors(x: &Tensor, y: &Tensor) -> Result<DeviceDataset> {
-        if x.rank() == 0 || y.rank() == 0 || x.shape()[0] != y.shape()[0] {
-            let got = format!("{} and {}", x.shape(), y.shape());
-            return Err(Error::invalid("shapes of x and y", "as many examples in both", got));
+    pub fn from_tensors<'a>(x: impl Into<Tensors<'a>>, y: impl Into<Tensors<'a>>) -> Result<DeviceDataset> {
+        let (x, y) = (x.into().0, y.into().0);
+        let (Some(first), false) = (x.first(), y.is_empty()) else {
+            let got = format!("{} and {}", x.len(), y.len());
+            return Err(Error::invalid("x and y", "at least one tensor each", got));
+        };
+        let examples = first.shape().first().copied();
+        if examples.is_none() || x.iter().chain(&y).any(|tensor| tensor.shape().first().copied() != examples) {
+            let got = format!("{} and {}", list(&x, |x| *x.shape()), list(&y, |y| *y.shape()));
+            return Err(Error::invalid("shapes of x and y", "as many examples in each", got));
         }
-        check_not_empty("x", x.shape()[0])?;
-        if x.dtype() != DType::F32 || !matches!(y.dtype(), DType::F32 | DType::U32) {
-            let got = format!("{} and {}", x.dtype(), y.dtype());
+        check_not_empty("x", first.shape()[0])?;
+        if x.iter().any(|x| x.dtype() != DType::F32) || !y.iter().all(|y| matches!(y.dtype(), DType::F32 | DType::U32))
+        {
+            let got = format!("{} and {}", list(&x, Tensor::dtype), list(&y, Tensor::dtype));
             return Err(Error::invalid("types of x and y", "f32 and u32 or f32", got));
         }
-        if x.device() != y.device() {
-            return Err(Error::invalid("device of y", x.device().to_string(), y.device()));
+        if let Some(other) = x.iter().chain(&y).find(|other| other.device() != first.device()) {
+            return Err(Error::invalid("device of x and y", first.device().to_string(), other.device()));
         }
-        let largest_label = if y.dtype() == DType::U32 { largest(&y.to_vec::<u32>()?) } else { None };
-        let (x, y) = (x.detach().contiguous(), y.detach().contiguous());
-        Ok(DeviceDataset { x, y, scale: 1.0, largest_label, weights: None, name: "x".into() })
+        let labels = |y: &&Tensor| (y.dtype() == DType::U32).then(|| y.to_vec::<u32>()).transpose();
+        let largest_label = |y| Ok(labels(y)?.and_then(|labels| largest(&labels)));
+        Ok(DeviceDataset {
+            largest_labels: y.iter().map(largest_label).collect::<Result<_>>()?,
+            x: x.iter().map(|x| x.detach().contiguous()).collect(),
+            y: y.iter().map(|y| y.detach().contiguous()).collect(),
+            scale: 1.0,
+            weights: None,
+            name: "x".into(),
+        })
     }
 
     /// Lets each example count this much in the loss of training and of measuring; Keras's `sample_weight`. The loss of a batch
@@ -113,11 +136,14 @@ impl DeviceDataset {
             Some(weights) => weights.to_vec()?,
             None => vec![1.0; self.len()],
         };
-        let labels = match (self.y.dtype(), self.y.rank()) {
-            (DType::U32, 1) => self.y.to_vec::<u32>()?,
-            (DType::F32, 2) => self.y.argmax(-1).to_vec::<u32>()?,
+        let [y] = &self.y[..] else {
+            return Err(Error::invalid("outputs, for class weights", "one", self.y.len()));
+        };
+        let labels = match (y.dtype(), y.rank()) {
+            (DType::U32, 1) => y.to_vec::<u32>()?,
+            (DType::F32, 2) => y.argmax(-1).to_vec::<u32>()?,
             _ => {
-                let got = format!("{} {}", self.y.dtype(), self.y.shape());
+                let got = format!("{} {}", y.dtype(), y.shape());
                 return Err(Error::invalid("y for class weights", "class numbers or one-hot rows", got));
             }
         };
@@ -129,7 +155,7 @@ impl DeviceDataset {
 
     /// Number of examples.
     pub fn len(&self) -> usize {
-        self.x.shape()[0]
+        self.x[0].shape()[0]
     }
 
     /// Whether there are none. A dataset that could be made has some.
@@ -137,44 +163,60 @@ impl DeviceDataset {
         self.len() == 0
     }
 
-    /// The shape of one example.
+    /// The shape of one example: of the first input, if there are several.
     pub fn shape(&self) -> Shape {
-        Shape::new(&self.x.shape()[1..])
+        Shape::new(&self.x[0].shape()[1..])
     }
 
     /// Where the data lies.
     pub fn device(&self) -> &Device {
-        self.x.device()
+        self.x[0].device()
     }
 
-    /// The examples and true values at these positions, `u32 (B)`: `f32 (B, ..)` and `u32 (B)` or `f32 (B, ..)`.
+    /// The examples and true values at these positions, `u32 (B)`: `f32 (B, ..)` and `u32 (B)` or `f32 (B, ..)`. Of several
+    /// inputs and outputs, the first.
     pub fn batch(&self, index: &Tensor) -> (Tensor, Tensor) {
-        if (self.x.dtype(), self.y.dtype()) == (DType::U8, DType::U32) {
-            return self.x.gather_batch(&self.y, index, 1.0 / self.scale);
+        let (x, y) = (&self.x[0], &self.y[0]);
+        if (x.dtype(), y.dtype()) == (DType::U8, DType::U32) {
+            return x.gather_batch(y, index, 1.0 / self.scale);
         }
-        (self.inputs(index), self.y.gather_rows(index))
+        (self.input(x, index), y.gather_rows(index))
     }
 
-    /// As [`DeviceDataset::batch`], with what the examples count.
+    /// All inputs and true values at these positions, with what the examples count.
     pub(crate) fn examples(&self, index: &Tensor) -> Examples {
         let (x, y) = self.batch(index);
-        let weights = self.weights.as_ref().map(|weights| weights.gather_rows(index));
-        Examples { x, y, weights }
+        let mut examples = Examples { x: vec![x], y: vec![y], weights: None };
+        examples.x.extend(self.x[1..].iter().map(|x| self.input(x, index)));
+        examples.y.extend(self.y[1..].iter().map(|y| y.gather_rows(index)));
+        examples.weights = self.weights.as_ref().map(|weights| weights.gather_rows(index));
+        examples
     }
 
-    /// The examples at these positions.
-    pub(crate) fn inputs(&self, index: &Tensor) -> Tensor {
-        match self.x.dtype() {
-            DType::U8 => self.x.gather_images(index, 1.0 / self.scale),
-            _ => self.x.gather_rows(index),
+    /// All inputs at these positions.
+    pub(crate) fn inputs(&self, index: &Tensor) -> Vec<Tensor> {
+        self.x.iter().map(|x| self.input(x, index)).collect()
+    }
+
+    fn input(&self, x: &Tensor, index: &Tensor) -> Tensor {
+        match x.dtype() {
+            DType::U8 => x.gather_images(index, 1.0 / self.scale),
+            _ => x.gather_rows(index),
         }
     }
 
-    /// Refuses data that this model can't take.
-    pub(crate) fn check_input(&self, input: &Shape, device: &Device) -> Result<()> {
-        if self.shape() != *input {
-            let what = format!("shape of an example of {}", self.name);
-            return Err(Error::invalid(what, format!("{input}, the model's input"), self.shape()));
+    /// Refuses data that a model with these inputs can't take.
+    pub(crate) fn check_inputs(&self, inputs: &[Shape], device: &Device) -> Result<()> {
+        if self.x.len() != inputs.len() {
+            let expected = format!("{}, as the model has", inputs.len());
+            return Err(Error::invalid(format!("inputs of {}", self.name), expected, self.x.len()));
+        }
+        for (x, input) in self.x.iter().zip(inputs) {
+            let shape = Shape::new(&x.shape()[1..]);
+            if shape != *input {
+                let what = format!("shape of an example of {}", self.name);
+                return Err(Error::invalid(what, format!("{input}, the model's input"), shape));
+            }
         }
         if self.device() != device {
             return Err(Error::invalid(format!("device of {}", self.name), device.to_string(), self.device()));
@@ -182,18 +224,33 @@ impl DeviceDataset {
         Ok(())
     }
 
-    /// Refuses true values that this loss can't compare with an output of this shape (without batch axis).
-    pub(crate) fn check_target(&self, target: Target, loss: &str, output: &Shape) -> Result<()> {
-        let batch = Shape::new(&[&[self.len()], output.dims()].concat());
-        target.check(loss, &batch, &self.y)?;
-        let classes = output.last().copied().unwrap_or(1);
-        match self.largest_label {
-            Some((index, label)) if label as usize >= classes => {
-                Err(Error::Label { index, label: label.into(), classes })
-            }
-            _ => Ok(()),
+    /// Refuses true values that these losses can't compare with outputs of these shapes (with a batch axis).
+    pub(crate) fn check_targets(&self, objectives: &[(&Objective, Shape)]) -> Result<()> {
+        if self.y.len() != objectives.len() {
+            let what = format!("true values of {}", self.name);
+            return Err(Error::invalid(what, format!("{}, one for each output", objectives.len()), self.y.len()));
         }
+        for ((objective, output), (y, largest)) in objectives.iter().zip(self.y.iter().zip(&self.largest_labels)) {
+            let batch = Shape::new(&[&[self.len()], &output[1..]].concat());
+            objective.loss.target().check(objective.loss.name(), &batch, y)?;
+            check_label(*largest, output)?;
+        }
+        Ok(())
     }
+}
+
+/// Refuses a class number that an output of this shape (with a batch axis) has no place for.
+pub(crate) fn check_label(largest: Option<(usize, u32)>, output: &Shape) -> Result<()> {
+    let classes = output[1..].last().copied().unwrap_or(1);
+    match largest {
+        Some((index, label)) if label as usize >= classes => Err(Error::Label { index, label: label.into(), classes }),
+        _ => Ok(()),
+    }
+}
+
+/// A property of several tensors, for messages.
+fn list<T: std::fmt::Display>(tensors: &[&Tensor], property: impl Fn(&Tensor) -> T) -> String {
+    tensors.iter().map(|tensor| property(tensor).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Class numbers as rows of zeros with a one at the class: `f32 (N, classes)`. Keras's `to_categorical`.
@@ -287,8 +344,20 @@ impl<'a> From<&'a DeviceDataset> for Source<'a> {
 }
 
 impl Source<'_> {
-    /// The data on `device`, with labels in the form that the loss takes.
-    pub(crate) fn on(self, device: &Device, target: Target) -> Result<Feed> {
+    /// The data on `device`, with labels in the form that the losses take.
+    ///
+    /// # Errors
+    /// When these are images with a label each and the model takes or gives more.
+    pub(crate) fn on(self, device: &Device, inputs: &[Shape], targets: &[Target]) -> Result<Feed> {
+        let target = match (self, inputs, targets) {
+            (Source::Device(_), ..) => Target::Values,
+            (_, [_], [target]) => *target,
+            _ => {
+                let got = "images with a label each\n  help: `DeviceDataset::from_tensors` takes several tensors";
+                let expected = format!("data for {} inputs and {} outputs", inputs.len(), targets.len());
+                return Err(Error::invalid("data", expected, got));
+            }
+        };
         Ok(Feed::Resident(match self {
             Source::Device(data) => data.clone(),
             Source::Host(data) if target == Target::Classes => DeviceDataset::upload(data, device)?,
@@ -297,10 +366,10 @@ impl Source<'_> {
         }))
     }
 
-    pub(crate) fn check_shape(self, input: &Shape) -> Result<()> {
-        match self {
-            // Before anything is uploaded.
-            Source::Host(data) if data.shape()[..] != *input.dims() => {
+    /// Refuses images of another shape than a model's only input, before any is uploaded.
+    pub(crate) fn check_shape(self, inputs: &[Shape]) -> Result<()> {
+        match (self, inputs) {
+            (Source::Host(data), [input]) if data.shape()[..] != input[..] => {
                 let what = format!("shape of an image of {}", data.name());
                 Err(Error::invalid(what, format!("{input}, the model's input"), Shape::from(data.shape())))
             }

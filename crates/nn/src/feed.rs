@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use tilegrad_core::{Device, Error, Result, Shape, Tensor};
 use tilegrad_data::{Loader, Part};
 
-use crate::device_data::{DeviceDataset, check_weights, largest};
+use crate::device_data::{DeviceDataset, check_label, check_weights, largest};
 use crate::evaluate::positions;
 use crate::losses::Target;
+use crate::objective::Objective;
 
 /// All examples to train or measure on.
 pub(crate) enum Feed {
@@ -105,12 +106,15 @@ impl Feed {
         }
     }
 
-    /// Refuses data that this model can't take, or whose true values this loss can't compare with its output (shapes
-    /// without batch axis).
-    pub(crate) fn check(&self, input: &Shape, target: Target, loss: &str, output: &Shape) -> Result<()> {
+    /// Refuses data that a model with these inputs can't take, or whose true values these losses can't compare with outputs
+    /// of these shapes (with a batch axis).
+    pub(crate) fn check(&self, inputs: &[Shape], objectives: &[(&Objective, Shape)], device: &Device) -> Result<()> {
         match self {
-            Feed::Resident(data) => data.check_target(target, loss, output),
-            Feed::Streamed(stream) => stream.check(input, loss, output),
+            Feed::Resident(data) => {
+                data.check_inputs(inputs, device)?;
+                data.check_targets(objectives)
+            }
+            Feed::Streamed(stream) => stream.check(&inputs[0], objectives[0].0.loss.name(), &objectives[0].1),
         }
     }
 
@@ -160,6 +164,7 @@ impl Stream {
         Stream { loader: loader.clone(), device: device.clone(), target, weights: None }
     }
 
+    /// `output` is one with a batch axis of 1.
     fn check(&self, input: &Shape, loss: &str, output: &Shape) -> Result<()> {
         let (name, shape) = (self.loader.images().name(), Shape::from(self.loader.images().shape()));
         if shape != *input {
@@ -177,15 +182,8 @@ impl Stream {
             Target::Classes => Tensor::new(&[0u32], [1], &self.device),
             _ => Tensor::zeros([1, self.loader.images().classes().len()], &self.device),
         };
-        let batch = Shape::new(&[&[1], output.dims()].concat());
-        self.target.check(loss, &batch, &y)?;
-        let classes = output.last().copied().unwrap_or(1);
-        match largest(&self.loader.labels()) {
-            Some((index, label)) if label as usize >= classes => {
-                Err(Error::Label { index, label: label.into(), classes })
-            }
-            _ => Ok(()),
-        }
+        self.target.check(loss, output, &y)?;
+        check_label(largest(&self.loader.labels()), output)
     }
 
     fn upload(&self, Part { data, positions: at, .. }: Part) -> Result<OnDevice> {

@@ -11,12 +11,11 @@ use crate::device_data::Source;
 use crate::feed::{Feed, OnDevice, Order};
 use crate::fit_options::FitOptions;
 use crate::history::{Epoch, History};
-use crate::metrics::Totals;
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::steps::{Parts, Steps};
 use crate::summary::bytes;
-use crate::train::Evaluation;
+use crate::totals::Totals;
 
 impl Model {
     /// Trains, and returns what was measured. The data is uploaded once; a
@@ -120,8 +119,7 @@ impl Run<'_> {
         totals: &mut Totals,
     ) -> Result<History> {
         let options = &self.options;
-        let accuracy = model.compiled()?.accuracy;
-        let progress = Progress::new(options.verbose, options.epochs, accuracy);
+        let progress = Progress::new(options.verbose, options.epochs);
         let mut history = History { examples: self.examples(), batch_size: options.batch_size, ..History::default() };
         let mut order = self.data.order(self.order.clone());
         let parts = Parts::new(options.micro_batch.unwrap_or(usize::MAX).min(options.batch_size));
@@ -137,7 +135,6 @@ impl Run<'_> {
             epoch.validation_skipped = self.validation.is_some() && !due;
             if let Some(Validation { data, order, count }) = self.validation.as_ref().filter(|_| due) {
                 let measured = model.measure_all(data, order, *count, options.batch_size)?;
-                let measured = Evaluation::new(measured, accuracy);
                 (epoch.val_loss, epoch.val_accuracy) = (Some(measured.loss), measured.accuracy);
                 epoch.val_metrics = measured.metrics;
             }
@@ -234,8 +231,8 @@ impl Run<'_> {
                 if coming.is_none() && progress.is_due() {
                     coming = Some(totals.read_later()?);
                 }
-                if let Some(means) = coming.as_mut().and_then(|c| c.try_take()) {
-                    progress.show(means?);
+                if let Some(means) = coming.as_mut().and_then(|c| c.try_take(totals)) {
+                    progress.show(&means?);
                     coming = None;
                 }
             }
@@ -244,7 +241,6 @@ impl Run<'_> {
         let measured = totals.read()?;
         let seconds = started.elapsed().as_secs_f64();
         history.train_seconds += seconds;
-        let measured = Evaluation::new(measured, model.compiled()?.accuracy);
         (epoch.loss, epoch.accuracy, epoch.metrics) = (measured.loss, measured.accuracy, measured.metrics);
         epoch.images_per_second = measured.examples as f64 / seconds;
         Ok(())

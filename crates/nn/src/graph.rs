@@ -130,6 +130,23 @@ impl Graph {
         inputs.into_iter().chain(self.nodes.iter().map(|node| node.shape.expect("a built model"))).collect()
     }
 
+    /// The outputs' names: those of the layers that make them, with a number behind it where one makes several.
+    pub(crate) fn output_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for &output in &self.outputs {
+            let name = self.maker(output).map_or_else(|| format!("input_{output}"), |entry| entry.name.clone());
+            let mut free = name.clone();
+            for number in 1.. {
+                if !names.contains(&free) {
+                    break;
+                }
+                free = format!("{name}_{number}");
+            }
+            names.push(free);
+        }
+        names
+    }
+
     /// Notes the shapes of all values, in nodes and layers.
     pub(crate) fn set_shapes(&mut self, shapes: &[Shape]) {
         for layer in &mut self.layers {

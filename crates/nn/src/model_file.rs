@@ -14,6 +14,7 @@ use crate::architecture::Architecture;
 use crate::checkpoint::write;
 use crate::metrics::Metric;
 use crate::model::Model;
+use crate::objective::Objective;
 use crate::registry::Registry;
 use crate::weights_file::{Checkpoint, Named, OPTIMIZER};
 
@@ -27,6 +28,12 @@ struct Training {
     optimizer: Choice,
     loss: Choice,
     metrics: Vec<Metric>,
+    /// What the loss counts.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    weight: f32,
+    /// What outputs after the first are trained for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more_outputs: Vec<Goal>,
     /// What decided weights and, where nothing else was said, orders and masks.
     seed: u64,
     progress: Progress,
@@ -38,6 +45,36 @@ struct Training {
 struct Choice {
     name: String,
     config: Value,
+}
+
+/// What an output is trained for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Goal {
+    loss: Choice,
+    metrics: Vec<Metric>,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    weight: f32,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(weight: &f32) -> bool {
+    *weight == 1.0
+}
+
+impl Goal {
+    fn of(Objective { loss, weight, metrics }: &Objective) -> Goal {
+        let loss = Choice { name: loss.name().into(), config: loss.config() };
+        Goal { loss, metrics: metrics.clone(), weight: *weight }
+    }
+
+    fn objective(self, registry: &Registry) -> Result<Objective> {
+        let Goal { loss, metrics, weight } = self;
+        Ok(Objective { loss: registry.loss(&loss.name, loss.config)?, weight, metrics })
+    }
 }
 
 /// What training has done so far, but for tensors.
@@ -98,11 +135,16 @@ impl Model {
 
     fn training_config(&self) -> Result<Option<Training>> {
         let Some(compiled) = &self.compiled else { return Ok(None) };
-        let (optimizer, loss) = (&compiled.optimizer, &compiled.loss);
+        let optimizer = &compiled.optimizer;
+        let mut goals = compiled.objectives.iter().map(Goal::of);
+        // A model that was compiled with no loss at all can't have trained.
+        let Some(Goal { loss, metrics, weight }) = goals.next() else { return Ok(None) };
         Ok(Some(Training {
             optimizer: Choice { name: optimizer.name().into(), config: optimizer.config() },
-            loss: Choice { name: loss.name().into(), config: loss.config() },
-            metrics: compiled.metrics.clone(),
+            loss,
+            metrics,
+            weight,
+            more_outputs: goals.collect(),
             seed: self.ready()?.seed,
             progress: compiled.progress()?,
         }))
@@ -187,9 +229,11 @@ pub fn load_model_with(path: impl AsRef<Path>, device: &Device, registry: &Regis
     })?;
     if let Some(training) = training {
         let optimizer = registry.optimizer(&training.optimizer.name, training.optimizer.config)?;
-        let loss = registry.loss(&training.loss.name, training.loss.config)?;
+        let first = Goal { loss: training.loss, metrics: training.metrics, weight: training.weight };
+        let goals = std::iter::once(first).chain(training.more_outputs);
+        let objectives = goals.map(|goal| goal.objective(registry)).collect::<Result<_>>()?;
         let names: Vec<Vec<Named>> = moments_of(&model, optimizer.moments());
-        model.compile_boxed(optimizer, loss, training.metrics);
+        model.compile_boxed(optimizer, objectives);
         let mut moments = Vec::new();
         for names in names {
             let values: Vec<Option<Vec<f32>>> = names.iter().map(|named| file.read(named)).collect::<Result<_>>()?;

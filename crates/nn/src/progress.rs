@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::history::Epoch;
-use crate::metrics::Means;
+use crate::totals::Means;
 
 /// What `fit` writes to stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,6 @@ const CHECK: Duration = Duration::from_secs(1);
 pub(crate) struct Progress {
     verbose: Verbose,
     epochs: usize,
-    accuracy: bool,
     bar: Option<ProgressBar>,
     steps: usize,
     epoch: usize,
@@ -43,14 +42,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(verbose: Verbose, epochs: usize, accuracy: bool) -> Progress {
+    pub(crate) fn new(verbose: Verbose, epochs: usize) -> Progress {
         let verbose = match verbose {
             Verbose::Auto if stderr().is_terminal() && std::env::var_os("TILEGRAD_DEBUG").is_none() => Verbose::Bar,
             Verbose::Auto => Verbose::Lines,
             other => other,
         };
         let now = Instant::now();
-        Progress { verbose, epochs, accuracy, bar: None, steps: 0, epoch: 0, started: now, refreshed: now }
+        Progress { verbose, epochs, bar: None, steps: 0, epoch: 0, started: now, refreshed: now }
     }
 
     pub(crate) fn start_epoch(&mut self, epoch: usize, steps: usize) {
@@ -92,11 +91,10 @@ impl Progress {
         }
     }
 
-    pub(crate) fn show(&self, means: Means) {
+    pub(crate) fn show(&self, means: &Means) {
         if let Some(bar) = &self.bar {
-            let accuracy = self.accuracy.then_some(means.accuracy);
             let pace = pace(self.started.elapsed().as_secs_f64(), bar.position() as usize);
-            bar.set_message(format!("{pace} - {}", values("", means.loss, accuracy)));
+            bar.set_message(format!("{pace} - {}", values("", means.loss, means.accuracy)));
         }
     }
 

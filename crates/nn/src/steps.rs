@@ -8,8 +8,8 @@
 use tilegrad_core::{Clock, Error, RandomKey, Recording, Result, Rng, Tensor};
 
 use crate::device_data::DeviceDataset;
-use crate::metrics::Totals;
 use crate::model::Model;
+use crate::totals::Totals;
 use crate::train::Batch;
 use crate::undo::{Undo, is_of_memory};
 

@@ -10,32 +10,31 @@
 //! Nothing is uploaded or read back on the way, so that the device never waits for the host. A batch may be worked on in
 //! parts, one after the other: forward, loss and backward are then done for each, and the gradients added up.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use tilegrad_core::ops::cross_entropy_step::MAX_CLASSES;
 use tilegrad_core::ops::optimizer::StepNumber;
-use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Tensor, Time, no_grad};
+use tilegrad_core::{Clock, Device, Error, Gradients, RandomKey, Result, Rng, Shape, Tensor, Time, no_grad};
 
-use crate::confusion::ConfusionMatrix;
+use crate::activation::Activation;
 use crate::counters::Counters;
 use crate::device_data::Examples;
 use crate::layer::Context;
 use crate::losses::Loss;
-use crate::metrics::{Measured, Metric, Totals, correct};
+use crate::metrics::{Metric, correct};
 use crate::model::{Built, Model};
 use crate::model_file::Progress;
+use crate::objective::Objective;
 use crate::optimizers::Optimizer;
 use crate::precision::{LossScale, Precision};
 use crate::run::Output;
+use crate::totals::{OutputTotals, Totals};
 
 /// What `compile` adds to a model.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) optimizer: Box<dyn Optimizer>,
-    pub(crate) loss: Box<dyn Loss>,
-    pub(crate) metrics: Vec<Metric>,
-    pub(crate) accuracy: bool,
+    /// One an output.
+    pub(crate) objectives: Vec<Objective>,
     state: Option<State>,
 }
 
@@ -131,46 +130,69 @@ pub(crate) struct Batch<'a> {
     pub(crate) get: &'a dyn Fn(Range<usize>) -> Examples,
 }
 
-/// Loss and metrics of one batch or one data set.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Evaluation {
-    /// Mean loss over the examples.
-    pub loss: f32,
-    /// The fraction of examples that were classified rightly, if the model was compiled with it.
-    pub accuracy: Option<f32>,
-    /// Every metric that is a number, by its [name](Metric::name), the accuracy included.
-    pub metrics: BTreeMap<String, f32>,
-    /// How often each class was taken for each, if the model was compiled with it.
-    pub confusion: Option<ConfusionMatrix>,
-    /// Number of examples.
-    pub examples: usize,
-}
-
-impl Evaluation {
-    pub(crate) fn new(measured: Measured, accuracy: bool) -> Evaluation {
-        let Measured { means, mut metrics, confusion, examples } = measured;
-        let accuracy = accuracy.then_some(means.accuracy);
-        metrics.extend(accuracy.map(|value| (Metric::Accuracy.name(), value)));
-        Evaluation { loss: means.loss, accuracy, metrics, confusion, examples }
-    }
-}
-
 impl Model {
-    /// Chooses how to train: what changes the weights, what is made small, what is measured beside it. Compiling again
-    /// starts the optimizer over and keeps the weights.
+    /// Chooses how to train a model of one output: what changes the weights, what is made small, what is measured beside it.
+    /// Compiling again starts the optimizer over and keeps the weights.
     pub fn compile(
         &mut self,
         optimizer: impl Optimizer + 'static,
         loss: impl Loss + 'static,
         metrics: impl IntoIterator<Item = Metric>,
     ) {
-        self.compile_boxed(Box::new(optimizer), Box::new(loss), metrics.into_iter().collect());
+        self.compile_all(optimizer, [Objective::new(loss).metrics(metrics)]);
     }
 
-    pub(crate) fn compile_boxed(&mut self, optimizer: Box<dyn Optimizer>, loss: Box<dyn Loss>, metrics: Vec<Metric>) {
-        let accuracy = metrics.contains(&Metric::Accuracy);
-        self.compiled = Some(Compiled { optimizer, loss, metrics, accuracy, state: None });
+    /// [`Model::compile`] for a model of several outputs, with an objective for each, in their order. Training makes the sum
+    /// of their losses small, each times its weight.
+    ///
+    /// ```
+    /// use tilegrad_core::{Device, Tensor};
+    /// use tilegrad_nn::layers::Dense;
+    /// use tilegrad_nn::{Activation, Adam, Input, Layer, MeanSquaredError, Metric, Model, Objective};
+    /// use tilegrad_nn::SparseCategoricalCrossentropy;
+    ///
+    /// # fn main() -> tilegrad_core::Result<()> {
+    /// let inputs = Input::new([4]);
+    /// let x = Dense::new(8).activation(Activation::Relu).call(&inputs);
+    /// let kind = Dense::new(3).activation(Activation::Softmax).name("kind").call(&x);
+    /// let size = Dense::new(1).name("size").call(&x);
+    /// let mut model = Model::new(&inputs, [&kind, &size]);
+    /// let device = Device::cpu();
+    /// model.build(&device, 42)?;
+    /// let kind = Objective::new(SparseCategoricalCrossentropy::new()).metrics([Metric::Accuracy]);
+    /// model.compile_all(Adam::default(), [kind, Objective::new(MeanSquaredError).weight(0.5)]);
+    /// let (x, kinds) = (Tensor::ones([2, 4], &device), Tensor::new(&[0u32, 2], [2], &device));
+    /// let measured = model.train_on_batch(&x, [&kinds, &Tensor::ones([2, 1], &device)])?;
+    /// let names: Vec<&str> = measured.metrics.keys().map(String::as_str).collect();
+    /// assert_eq!(names, ["kind_accuracy", "kind_loss", "size_loss"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compile_all(
+        &mut self,
+        optimizer: impl Optimizer + 'static,
+        objectives: impl IntoIterator<Item = Objective>,
+    ) {
+        self.compile_boxed(Box::new(optimizer), objectives.into_iter().collect());
+    }
+
+    pub(crate) fn compile_boxed(&mut self, optimizer: Box<dyn Optimizer>, objectives: Vec<Objective>) {
+        self.compiled = Some(Compiled { optimizer, objectives, state: None });
+    }
+
+    /// Refuses other objectives than one for each output, and those that their outputs don't fit. Gives each with its
+    /// output's shape, with a batch axis of this length.
+    pub(crate) fn objectives(&self, batch: usize) -> Result<Vec<(&Objective, Shape)>> {
+        let (objectives, outputs) = (&self.compiled()?.objectives, self.output_shapes());
+        if objectives.len() != outputs.len() {
+            let expected = format!("{}, one for each output of the model", outputs.len());
+            let help = "\n  help: `model.compile_all(optimizer, [Objective::new(loss), ..])`";
+            return Err(Error::invalid("losses", expected, format!("{}{help}", objectives.len())));
+        }
+        let outputs = outputs.iter().map(|output| Shape::new(&[&[batch], output.dims()].concat()));
+        let pairs: Vec<(&Objective, Shape)> = objectives.iter().zip(outputs).collect();
+        pairs.iter().try_for_each(|(objective, output)| objective.check(output))?;
+        Ok(pairs)
     }
 
     /// Goes on where training stood: with what the optimizer kept of each weight that trains, moment by moment (none, if no
@@ -298,9 +320,16 @@ impl Model {
 
     /// Sums for all that is to be measured.
     pub(crate) fn new_totals(&self) -> Result<Totals> {
-        let (device, compiled) = (&self.ready()?.device, self.compiled()?);
-        let output = self.output_shape().expect("a built model knows its output");
-        Ok(Totals::new(device, Counters::new(&compiled.metrics, compiled.loss.target(), &output, device)))
+        let device = &self.ready()?.device;
+        let (objectives, names) = (self.objectives(1)?, self.graph.output_names());
+        let several = objectives.len() > 1;
+        let outputs = objectives.into_iter().zip(names).map(|((objective, output), name)| OutputTotals {
+            prefix: if several { format!("{name}_") } else { String::new() },
+            weight: objective.weight,
+            accuracy: objective.has_accuracy(),
+            counters: Counters::new(&objective.metrics, objective.loss.target(), &output, device),
+        });
+        Ok(Totals::new(device, outputs.collect()))
     }
 
     pub(crate) fn put_totals(&mut self, totals: Totals) {
@@ -382,55 +411,50 @@ impl Model {
         let scaled = |dy: &Tensor| scale.as_ref().map_or_else(|| dy.clone(), |scale| no_grad(|| dy.mul(scale)));
         let compiled = self.compiled()?;
         let mut context = Context { training: true, precision: self.precision, rng };
-        let output = self.forward_headless(x, compiled.loss.head(), &mut context);
-        totals.add_to_counters(|| compiled.finish(&output), y);
-        let logits = output.tensor();
-        let from_logits = matches!(output, Output::Logits(_));
-        let is_cross_entropy = compiled.loss.is_cross_entropy(from_logits) && weights.is_none();
-        if is_cross_entropy && logits.shape().last().is_some_and(|&c| c <= MAX_CLASSES) {
-            let dy = totals.add_cross_entropy(logits, y, batch);
-            return Ok(logits.backward_with(&scaled(&dy)));
+        let outputs = self.forward_headless(&x.iter().collect::<Vec<_>>(), &compiled.heads(), &mut context);
+        totals.count(examples.len());
+        if let ([objective], [output]) = (&compiled.objectives[..], &outputs[..])
+            && objective.is_cross_entropy(output)
+            && weights.is_none()
+        {
+            totals.add_to_counters(0, || objective.finish(output), &y[0]);
+            let dy = totals.add_cross_entropy(output.tensor(), &y[0], batch);
+            return Ok(output.tensor().backward_with(&scaled(&dy)));
         }
-        let losses = compiled.losses(&output, y, weights.as_ref());
-        let correct = compiled.accuracy.then(|| no_grad(|| correct(&output, compiled.loss.target(), y)));
-        totals.add(&losses, correct.as_ref());
-        drop((output, correct));
+        let losses = compiled.losses(outputs, examples, totals);
         // Those of the mean loss without computing that.
-        let mean = self.state()?.mean(x.shape()[0], batch, x.device());
+        let mean = self.state()?.mean(examples.len(), batch, x[0].device());
         Ok(losses.backward_with(&scaled(&mean)))
     }
 
     /// Measures one batch, as in inference, and adds it to `totals`.
-    pub(crate) fn measure(&self, Examples { x, y, weights }: &Examples, totals: &mut Totals) -> Result<()> {
+    pub(crate) fn measure(&self, examples: &Examples, totals: &mut Totals) -> Result<()> {
         let compiled = self.compiled()?;
+        totals.count(examples.len());
         self.infer(|context| {
-            let output = self.forward_headless(x, compiled.loss.head(), context);
-            totals.add_to_counters(|| compiled.finish(&output), y);
-            let losses = compiled.losses(&output, y, weights.as_ref());
-            let correct = compiled.accuracy.then(|| correct(&output, compiled.loss.target(), y));
-            totals.add(&losses, correct.as_ref());
+            let x: Vec<&Tensor> = examples.x.iter().collect();
+            compiled.losses(self.forward_headless(&x, &compiled.heads(), context), examples, totals);
         });
         Ok(())
     }
 }
 
 impl Compiled {
-    /// The model's output, from whatever the forward pass ended with.
-    fn finish(&self, output: &Output) -> Tensor {
-        match (output, self.loss.head()) {
-            (Output::Logits(logits), Some(head)) => head.apply(&logits.detach()),
-            (Output::Logits(values) | Output::Values(values), _) => values.detach(),
-        }
+    /// The activations that the losses can undo, one an output.
+    fn heads(&self) -> Vec<Option<Activation>> {
+        self.objectives.iter().map(|objective| objective.loss.head()).collect()
     }
 
-    /// The losses of a batch, `(N)`, from whatever the forward pass ended with, times what the examples count.
-    fn losses(&self, output: &Output, y: &Tensor, weights: Option<&Tensor>) -> Tensor {
-        let losses = match output {
-            Output::Logits(logits) => self.loss.losses_of_logits(logits, y),
-            Output::Values(values) => self.loss.losses(values, y),
-        };
-        let (name, examples) = (self.loss.name(), y.shape()[0]);
-        assert_eq!(losses.shape()[..], [examples], "{name}: a loss gives one number an example, (N)");
-        weights.map_or(losses.clone(), |weights| losses.mul(weights))
+    /// Adds what is measured of a batch to `totals`. Returns the losses that are to become small, `(N)`: those of all
+    /// outputs, each times its weight.
+    fn losses(&self, outputs: Vec<Output>, Examples { y, weights, .. }: &Examples, totals: &Totals) -> Tensor {
+        let each = self.objectives.iter().zip(outputs).zip(y).enumerate().map(|(i, ((objective, output), y))| {
+            totals.add_to_counters(i, || objective.finish(&output), y);
+            let losses = objective.losses(&output, y, weights.as_ref());
+            let correct = objective.has_accuracy().then(|| no_grad(|| correct(&output, objective.loss.target(), y)));
+            totals.add(i, &losses, correct.as_ref());
+            objective.weigh(losses)
+        });
+        each.reduce(|sum, losses| sum.add(&losses)).expect("a model has an output")
     }
 }

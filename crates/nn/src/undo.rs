@@ -7,9 +7,9 @@
 use tilegrad_core::ops::pack::pack;
 use tilegrad_core::{Error, Result, Rng, Tensor, no_grad};
 
-use crate::metrics::Totals;
 use crate::model::Model;
 use crate::param::Param;
+use crate::totals::Totals;
 
 /// Whether an error says that there was no room for a tensor, so that fewer examples may do.
 pub(crate) fn is_of_memory(error: &Error) -> bool {

@@ -21,8 +21,8 @@ pub use terminate_on_nan::TerminateOnNan;
 use tilegrad_core::Result;
 
 use crate::history::Epoch;
-use crate::metrics::Totals;
 use crate::model::Model;
+use crate::totals::Totals;
 
 /// Whether training goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Batch<'_> {
     /// # Errors
     /// When the device failed.
     pub fn loss(&self) -> Result<f32> {
-        Ok(self.totals.read()?.means.loss)
+        Ok(self.totals.read()?.loss)
     }
 }
 
