@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard};
 
 use common::{Lcg, devices};
 use tilegrad::data::Dataset;
+use tilegrad::nn::callbacks::Batch;
 use tilegrad::nn::layers::{BatchNorm, Conv2d, Dense, Dropout, Flatten, MaxPool2d};
 use tilegrad::nn::{
-    Activation, Adam, Callback, Clip, DeviceDataset, Epoch, FitOptions, Flow, History, MeanSquaredError, Metric, Model,
-    Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
+    Activation, Adam, Callback, Clip, CosineDecay, DeviceDataset, FitOptions, Flow, History, MeanSquaredError, Metric,
+    Model, Sequential, Sgd, SparseCategoricalCrossentropy, Verbose,
 };
 use tilegrad::{Device, Error, Result, Tensor};
 
@@ -164,38 +165,83 @@ fn a_batch_that_does_not_fit_is_divided_and_leaves_no_trace() {
     }
 }
 
-/// Leaves less memory from the second epoch on.
-struct Less(u64);
+/// Leaves less memory from before this batch of this epoch on: no more than is in use, if it is not said how much.
+struct Less {
+    bytes: Option<u64>,
+    from: (usize, usize),
+}
+
+impl Less {
+    fn limit(&self, model: &Model) {
+        let device = model.device().unwrap();
+        device.set_memory_limit(self.bytes.unwrap_or_else(|| device.stats().live_bytes));
+    }
+}
 
 impl Callback for Less {
     fn on_epoch_begin(&mut self, epoch: usize, model: &mut Model) -> Result<()> {
-        if epoch == 1 {
-            model.device().unwrap().set_memory_limit(self.0);
+        if (epoch, 0) == self.from {
+            self.limit(model);
         }
         Ok(())
     }
 
-    fn on_epoch_end(&mut self, _: &Epoch, _: &mut Model) -> Result<Flow> {
+    fn on_batch_end(&mut self, batch: &Batch<'_>, model: &mut Model) -> Result<Flow> {
+        if (batch.epoch, batch.batch + 1) == self.from {
+            self.limit(model);
+        }
         Ok(Flow::Continue)
     }
+}
+
+/// [`wide`] with a rate that changes at every step, and an update that needs memory of its own.
+fn scheduled(device: &Device) -> Sequential {
+    let mut model = wide(device);
+    let optimizer = Adam::new(CosineDecay::new(0.01, 20)).clip(Clip::GlobalNorm(1.0));
+    model.compile(optimizer, SparseCategoricalCrossentropy::new(), [Metric::Accuracy]);
+    model
 }
 
 #[test]
 fn memory_may_run_out_between_steps() {
     let _alone = alone();
-    for device in devices() {
-        let data = DeviceDataset::upload(&images(150), &device).unwrap();
-        let mut less = Less(limit(&device, &data));
-        let mut asked = wide(&device);
+    for (device, new) in devices().iter().flat_map(|device| [(device, wide as fn(&_) -> _), (device, scheduled)]) {
+        let data = DeviceDataset::upload(&images(150), device).unwrap();
+        let mut less = Less { bytes: Some(limit(device, &data)), from: (1, 0) };
+        let mut asked = new(device);
         let mut want = asked.fit(&data, options(64)).unwrap();
         want.epochs.extend(asked.fit(&data, options(64).epochs(3).initial_epoch(1).micro_batch(16)).unwrap().epochs);
-        let mut forced = wide(&device);
-        let unlimited = Unlimited(&device);
+        let mut forced = new(device);
+        let unlimited = Unlimited(device);
         let got = forced.fit(&data, options(64).epochs(3).callback(&mut less)).unwrap();
         drop(unlimited);
         assert_eq!(got.micro_batch, Some(16), "on {device}");
         same_curves(&got, &want);
         assert!(weights(&forced) == weights(&asked), "on {device}");
+    }
+}
+
+/// The gradients come from a recording, which holds all memory that there is; the update does not, and finds no room.
+#[test]
+fn memory_may_run_out_in_the_middle_of_a_step() {
+    let _alone = alone();
+    for device in devices().into_iter().filter(Device::is_gpu) {
+        let data = DeviceDataset::upload(&images(400), &device).unwrap();
+        let train = |less: Option<&mut Less>| {
+            let (mut model, mut options) = (scheduled(&device), options(64).epochs(2));
+            if let Some(less) = less {
+                options = options.callback(less);
+            }
+            let history = model.fit(&data, options).unwrap();
+            (weights(&model), history)
+        };
+        let (want, history) = train(None);
+        let unlimited = Unlimited(&device);
+        let (got, limited) = train(Some(&mut Less { bytes: None, from: (1, 3) }));
+        drop(unlimited);
+        assert_eq!(limited.micro_batch, None, "on {device}");
+        same_curves(&limited, &history);
+        assert!(got == want, "on {device}");
     }
 }
 

@@ -1,9 +1,11 @@
 //! The steps of an epoch: the first is recorded as it runs, and the others are that recording, replayed.
 //!
 //! A replayed step launches the same kernels with the same buffers and parameters. What differs from step to step is on the
-//! device: which examples the batch has, the number of the step and dropout's keys follow from a clock. Where a step can't be
-//! recorded (on the CPU, or because a layer or an optimizer takes numbers from the host), each step runs on its own, with the
-//! same results bit by bit. A batch for which memory does not suffice is worked on in parts.
+//! device: which examples the batch has, the number of the step and dropout's keys follow from a clock. The learning rate is a
+//! parameter, so a step is recorded in two halves, gradients and update: while the rate changes from step to step, the update,
+//! which is a few kernels, runs on its own. What can't be recorded (on the CPU, or because a layer or an optimizer takes
+//! numbers from the host) runs on its own each time, with the same results bit by bit. A batch for which memory does not
+//! suffice is worked on in parts.
 
 use tilegrad_core::{Clock, Error, RandomKey, Recording, Result, Rng, Tensor};
 
@@ -13,13 +15,12 @@ use crate::totals::Totals;
 use crate::train::Batch;
 use crate::undo::{Undo, is_of_memory};
 
-/// How the next whole batch is trained on.
-enum Next {
+/// How half of the next step, of a whole batch, is done.
+enum Half {
     Eager,
     /// As eager, and kept.
     Record,
-    /// The step, and the keys of random numbers that it uses.
-    Replay(Recording, u32),
+    Replay(Recording),
 }
 
 /// How many examples are worked on at a time: fewer than a batch if that is asked for, or if more have not fitted. Lasts
@@ -57,10 +58,13 @@ pub(crate) struct Steps<'a> {
     start: usize,
     /// Whether steps are to be recorded.
     record: bool,
-    next: Next,
-    /// The learning rate of the last step, which a recording would repeat.
+    gradients: Half,
+    update: Half,
+    /// How many keys of random numbers the last gradients took.
+    keys: u32,
+    /// The learning rate of the last step, which a recorded update would repeat.
     rate: f32,
-    /// Whether it has changed since something was recorded.
+    /// Whether it has changed since an update was recorded.
     stale: bool,
 }
 
@@ -75,9 +79,9 @@ impl<'a> Steps<'a> {
         key: RandomKey,
     ) -> Result<Steps<'a>> {
         let (clock, rng) = model.start_clock(key)?;
-        let (start, record, next) = (0, false, Next::Eager);
-        let (rate, stale) = (model.scheduled_rate()?, false);
-        Ok(Steps { data, order, batch_size, parts, clock, rng, start, record, next, rate, stale })
+        let (start, record, gradients, update) = (0, false, Half::Eager, Half::Eager);
+        let (keys, rate, stale) = (0, model.scheduled_rate()?, false);
+        Ok(Steps { data, order, batch_size, parts, clock, rng, start, record, gradients, update, keys, rate, stale })
     }
 
     /// Where random numbers go on after the steps so far.
@@ -88,7 +92,12 @@ impl<'a> Steps<'a> {
     /// Whether the next step is recorded, and replayed from then on, where that is possible.
     pub(crate) fn record(&mut self, on: bool) {
         self.record = on;
-        self.next = if on && self.parts.record { Next::Record } else { Next::Eager };
+        (self.gradients, self.update) = (self.anew(), self.anew());
+    }
+
+    /// How a half is done of which nothing is recorded.
+    fn anew(&self) -> Half {
+        if self.record && self.parts.record { Half::Record } else { Half::Eager }
     }
 
     /// Number of steps.
@@ -115,30 +124,30 @@ impl<'a> Steps<'a> {
         let left = self.order.len() - self.start;
         self.follow(model.scheduled_rate()?);
         if left < self.batch_size {
-            // The last batch is smaller. What the recording holds is free for it.
-            self.next = Next::Eager;
+            // The last batch is smaller. What the recordings hold is free for it.
+            (self.gradients, self.update) = (Half::Eager, Half::Eager);
         }
         let size = left.min(self.batch_size);
-        if let Next::Replay(recording, keys) = &self.next {
-            recording.replay()?;
-            self.rng.skip(*keys);
-            totals.count(size);
-            model.count_step()?;
+        if let (Half::Replay(_), Half::Replay(_)) = (&self.gradients, &self.update) {
+            // Which allocates nothing.
+            self.run(size, model, totals)?;
         } else {
             self.parts.undo.save(model, totals, &self.rng)?;
-            while let Err(error) = self.run(size, model, totals) {
+            loop {
+                let is_eager = matches!((&self.gradients, &self.update), (Half::Eager, Half::Eager));
+                let Err(error) = self.run(size, model, totals) else { break };
                 if !is_of_memory(&error) {
                     return Err(error);
                 }
                 self.parts.undo.restore(model, totals, &mut self.rng);
-                match self.next {
+                if !is_eager {
                     // Buffers of other sizes that a recording is done with are not free for the rest of it.
-                    Next::Record => (self.next, self.parts.record) = (Next::Eager, false),
-                    _ if self.parts.size.min(size) == 1 => return Err(error),
-                    _ => {
-                        self.parts.halve(size, error);
-                        self.record(self.record);
-                    }
+                    (self.gradients, self.update, self.parts.record) = (Half::Eager, Half::Eager, false);
+                } else if self.parts.size.min(size) == 1 {
+                    return Err(error);
+                } else {
+                    self.parts.halve(size, error);
+                    self.record(self.record);
                 }
             }
         }
@@ -146,32 +155,67 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    /// A recording has the learning rate that it was made with. While the rate changes, steps run on their own; when it has
-    /// stayed for a step, the next is recorded again.
+    /// A recorded update has the learning rate that it was made with. While the rate changes, updates run on their own; when it
+    /// has stayed for a step, the next is recorded again.
     fn follow(&mut self, rate: f32) {
         if rate.to_bits() != self.rate.to_bits() {
-            (self.rate, self.stale, self.next) = (rate, true, Next::Eager);
+            (self.rate, self.stale, self.update) = (rate, true, Half::Eager);
         } else if std::mem::take(&mut self.stale) {
-            self.record(self.record);
+            self.update = self.anew();
         }
     }
 
-    /// Runs a step on the next `size` examples, and records it if that is due.
+    /// Runs a step on the next `size` examples, and records what is due of it.
     fn run(&mut self, size: usize, model: &mut Model, totals: &mut Totals) -> Result<()> {
-        let part = self.parts.size.min(size);
-        let before = self.rng.state().counter;
-        let (data, rng) = (self.data, &mut self.rng);
-        let mut train = |index: Tensor| {
-            let get = |range| data.examples(&index.slice_axis(0, range));
-            model.step(&Batch { size, part, get: &get }, rng, totals)
+        let (device, order) = (self.data.device(), self.order);
+        // A recording pays if it is replayed.
+        let is_last = order.len() - self.start < 2 * size;
+        self.gradients = match std::mem::replace(&mut self.gradients, Half::Eager) {
+            Half::Replay(recording) => {
+                recording.replay()?;
+                self.rng.skip(self.keys);
+                totals.count(size);
+                Half::Replay(recording)
+            }
+            Half::Record if !is_last => {
+                let (done, recording) = device.record(|| {
+                    let index = self.clock.batch(order, size);
+                    self.pack_gradients(&index, model, totals)
+                });
+                done?;
+                recording.map_or(Half::Eager, Half::Replay)
+            }
+            other => {
+                self.pack_gradients(&order.slice_axis(0, self.start..self.start + size), model, totals)?;
+                other
+            }
         };
-        if !matches!(self.next, Next::Record) || self.order.len() - self.start < 2 * size {
-            return train(self.order.slice_axis(0, self.start..self.start + size));
-        }
-        let (done, recording) = data.device().record(|| train(self.clock.batch(self.order, size)));
-        done?;
-        let keys = self.rng.state().counter.wrapping_sub(before) as u32;
-        self.next = recording.map_or(Next::Eager, |recording| Next::Replay(recording, keys));
+        self.update = match std::mem::replace(&mut self.update, Half::Eager) {
+            Half::Replay(recording) => {
+                recording.replay()?;
+                model.count_step()?;
+                Half::Replay(recording)
+            }
+            Half::Record if !is_last => {
+                let (done, recording) = device.record(|| model.update(self.keys));
+                done?;
+                recording.map_or(Half::Eager, Half::Replay)
+            }
+            other => {
+                model.update(self.keys)?;
+                other
+            }
+        };
+        Ok(())
+    }
+
+    /// The gradients of the examples at these positions.
+    fn pack_gradients(&mut self, index: &Tensor, model: &mut Model, totals: &mut Totals) -> Result<()> {
+        let (data, size) = (self.data, index.len());
+        let get = |range| data.examples(&index.slice_axis(0, range));
+        let batch = Batch { size, part: self.parts.size.min(size), get: &get };
+        model.pack_gradients(&batch, &mut self.rng, totals)?;
+        self.keys = self.rng.end_step();
         Ok(())
     }
 }

@@ -363,6 +363,15 @@ impl Model {
     /// When memory runs out or the device has failed. No weight has changed then, nor the optimizer's moments.
     pub(crate) fn step(&mut self, batch: &Batch<'_>, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
         self.scheduled_rate()?;
+        self.pack_gradients(batch, rng, totals)?;
+        self.update(rng.end_step())
+    }
+
+    /// The first half of a step: the gradients of a batch's mean loss, in their arena.
+    ///
+    /// # Errors
+    /// When a loss or a metric can't be computed.
+    pub(crate) fn pack_gradients(&mut self, batch: &Batch<'_>, rng: &mut Rng, totals: &mut Totals) -> Result<()> {
         for start in (0..batch.size).step_by(batch.part) {
             let examples = (batch.get)(start..(start + batch.part).min(batch.size));
             let gradients = self.gradients(&examples, batch.size, rng, totals)?;
@@ -370,6 +379,15 @@ impl Model {
             // The gradient of a mean is the sum of those of its parts.
             no_grad(|| built.arrangement().trainable.pack(&gradients, state.arena_of_gradients(), start > 0));
         }
+        Ok(())
+    }
+
+    /// The second half: weights and moments follow the gradients, by the optimizer's present rate, and the clock goes on, past
+    /// as many keys of random numbers as the first half took.
+    ///
+    /// # Errors
+    /// As [`Model::step`].
+    pub(crate) fn update(&mut self, keys: u32) -> Result<()> {
         let (built, optimizer, state) = self.training();
         no_grad(|| {
             let (weights, gradients) = (built.arrangement().trainable.values(), state.arena_of_gradients());
@@ -384,7 +402,7 @@ impl Model {
                     scale.step(gradients, &updated, update);
                 }
             }
-            state.clock.advance(rng.end_step());
+            state.clock.advance(keys);
         });
         // Of what changes weights, moments and clock, the device has left out all or nothing.
         let done = built.device.check();
