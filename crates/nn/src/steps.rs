@@ -7,7 +7,9 @@
 //! numbers from the host) runs on its own each time, with the same results bit by bit. A batch for which memory does not
 //! suffice is worked on in parts.
 
-use tilegrad_core::{Clock, Error, RandomKey, Recording, Result, Rng, Tensor};
+use std::mem::take;
+
+use tilegrad_core::{Clock, Device, Error, RandomKey, Recording, Result, Rng, Tensor};
 
 use crate::device_data::DeviceDataset;
 use crate::model::Model;
@@ -16,11 +18,35 @@ use crate::train::Batch;
 use crate::undo::{Undo, is_of_memory};
 
 /// How half of the next step, of a whole batch, is done.
+#[derive(Default)]
 enum Half {
+    #[default]
     Eager,
     /// As eager, and kept.
     Record,
     Replay(Recording),
+}
+
+impl Half {
+    /// Does it, and tells how it is done the next time and whether this was a replay. Otherwise `work` has run, told whether it
+    /// is being recorded, which pays unless this is the `last` time.
+    fn run(self, device: &Device, last: bool, work: impl FnOnce(bool) -> Result<()>) -> Result<(Half, bool)> {
+        match self {
+            Half::Replay(recording) => {
+                recording.replay()?;
+                Ok((Half::Replay(recording), true))
+            }
+            Half::Record if !last => {
+                let (done, recording) = device.record(|| work(true));
+                done?;
+                Ok((recording.map_or(Half::Eager, Half::Replay), false))
+            }
+            other => {
+                work(false)?;
+                Ok((other, false))
+            }
+        }
+    }
 }
 
 /// How many examples are worked on at a time: fewer than a batch if that is asked for, or if more have not fitted. Lasts
@@ -160,7 +186,7 @@ impl<'a> Steps<'a> {
     fn follow(&mut self, rate: f32) {
         if rate.to_bits() != self.rate.to_bits() {
             (self.rate, self.stale, self.update) = (rate, true, Half::Eager);
-        } else if std::mem::take(&mut self.stale) {
+        } else if take(&mut self.stale) {
             self.update = self.anew();
         }
     }
@@ -168,44 +194,25 @@ impl<'a> Steps<'a> {
     /// Runs a step on the next `size` examples, and records what is due of it.
     fn run(&mut self, size: usize, model: &mut Model, totals: &mut Totals) -> Result<()> {
         let (device, order) = (self.data.device(), self.order);
-        // A recording pays if it is replayed.
-        let is_last = order.len() - self.start < 2 * size;
-        self.gradients = match std::mem::replace(&mut self.gradients, Half::Eager) {
-            Half::Replay(recording) => {
-                recording.replay()?;
-                self.rng.skip(self.keys);
-                totals.count(size);
-                Half::Replay(recording)
-            }
-            Half::Record if !is_last => {
-                let (done, recording) = device.record(|| {
-                    let index = self.clock.batch(order, size);
-                    self.pack_gradients(&index, model, totals)
-                });
-                done?;
-                recording.map_or(Half::Eager, Half::Replay)
-            }
-            other => {
-                self.pack_gradients(&order.slice_axis(0, self.start..self.start + size), model, totals)?;
-                other
-            }
-        };
-        self.update = match std::mem::replace(&mut self.update, Half::Eager) {
-            Half::Replay(recording) => {
-                recording.replay()?;
-                model.count_step()?;
-                Half::Replay(recording)
-            }
-            Half::Record if !is_last => {
-                let (done, recording) = device.record(|| model.update(self.keys));
-                done?;
-                recording.map_or(Half::Eager, Half::Replay)
-            }
-            other => {
-                model.update(self.keys)?;
-                other
-            }
-        };
+        let last = order.len() - self.start < 2 * size;
+        let (gradients, replayed) = take(&mut self.gradients).run(device, last, |recorded| {
+            let index = if recorded {
+                self.clock.batch(order, size)
+            } else {
+                order.slice_axis(0, self.start..self.start + size)
+            };
+            self.pack_gradients(&index, model, totals)
+        })?;
+        self.gradients = gradients;
+        if replayed {
+            self.rng.skip(self.keys);
+            totals.count(size);
+        }
+        let (update, replayed) = take(&mut self.update).run(device, last, |_| model.update(self.keys))?;
+        self.update = update;
+        if replayed {
+            model.count_step()?;
+        }
         Ok(())
     }
 
